@@ -1,0 +1,1 @@
+"""Search over audio collections by meaning: in words, by sound, or both."""

@@ -1,0 +1,175 @@
+"""The values everyone shares, and the one protocol a model has to meet.
+
+Words: a *library* is a root folder of the user's audio; a *chunk* is a time span of one file, the
+unit that is embedded; a *content* is what a file's bytes are, shared by all its copies; a *place*
+is one path where a content lies; a *hit* is one answer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples = NDArray[np.float32]  # [n], mono, nominally in [-1, 1]
+    Embedding = NDArray[np.float32]  # [dim], L2-normalised
+    Embeddings = NDArray[np.float32]  # [n, dim], each row L2-normalised
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TimeSpan:
+    """A stretch of one file, in seconds from its start; `end_s` is not part of it."""
+
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.start_s < self.end_s and math.isfinite(self.start_s)):
+            raise ValueError(f"not a time span: {self.start_s}-{self.end_s}")
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+    @classmethod
+    def parse(cls, text: str) -> TimeSpan:
+        """`"2.5-4"`, in seconds.
+
+        Raises:
+            ValueError: `text` is not two numbers with a hyphen between, the second the larger.
+
+        >>> TimeSpan.parse("2.5-4")
+        TimeSpan(start_s=2.5, end_s=4.0)
+        """
+        start, hyphen, end = text.partition("-")
+        if not hyphen:
+            raise ValueError(f"not a time span: {text}")
+        return cls(float(start), float(end))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waveform:
+    """Mono sound in memory."""
+
+    samples: Samples
+    sampling_rate: int  # Hz
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.sampling_rate
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFile:
+    """A file as the walker saw it: where it is, and what `stat` said. Nothing was read yet."""
+
+    path: Path  # absolute
+    library: Path  # absolute; `path` is below it
+    size: int  # bytes
+    mtime_ns: int
+    ctime_ns: int  # moves when permissions do
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One path where a content lies."""
+
+    path: Path  # absolute
+    library: Path  # absolute
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file's bytes are, wherever they lie. Its hash names it in the collection."""
+
+    content_hash: str  # sha256 of the bytes, hex
+    size: int  # bytes
+    duration_s: float  # as decoded
+    sampling_rate: int  # Hz, of the file itself
+    channels: int  # of the file itself
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedChunk:
+    """One chunk with its vector."""
+
+    span: TimeSpan
+    embedding: Embedding
+    silent: bool  # the loudest sample is below the threshold of silence
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a listener asks: words, a sound, or both in one input, under an instruction."""
+
+    text: str | None = None
+    audio: Waveform | None = None
+    instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer: this stretch of this file, and how near it is to the question."""
+
+    path: Path
+    library: Path
+    span: TimeSpan
+    score: float  # cosine, in [-1, 1]
+    silent: bool = False
+    copies: tuple[Path, ...] = ()  # other paths with the same bytes
+
+
+class Encoder(Protocol):
+    """What turns words and sounds into vectors of one space.
+
+    The two methods differ only in the instruction they use when none is given. `text` and `audio`
+    are aligned: entry i of both makes one input, and `None` in one of them leaves that half out.
+    The vectors don't depend on what else is in the call.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity of what makes the vectors: weights, prompt, numeric type."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs, as torch names it: `cpu`, `cuda:0`."""
+        ...
+
+    @property
+    def embedding_dim(self) -> int: ...
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of the waveforms it takes, in Hz."""
+        ...
+
+    def encode_query(
+        self,
+        *,
+        text: Sequence[str | None] | None = None,
+        audio: Sequence[Waveform | None] | None = None,
+        instruction: str | None = None,
+    ) -> Embeddings: ...
+
+    def encode_document(
+        self,
+        *,
+        text: Sequence[str | None] | None = None,
+        audio: Sequence[Waveform | None] | None = None,
+        instruction: str | None = None,
+    ) -> Embeddings: ...

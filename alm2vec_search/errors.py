@@ -1,0 +1,125 @@
+"""Every error this project raises on purpose.
+
+    Alm2VecError
+    ├── ConfigError                     a setting that can't be used
+    ├── LibraryError                    a folder of audio that can't be walked
+    ├── AudioError                      one file: becomes a line of the index report
+    │   ├── DecodeError                 no decoder could read it
+    │   └── EmptyAudio                  it was read, and there is no sound in it
+    ├── ModelError                      a model that can't be loaded or used
+    ├── CollectionError                 the store of vectors
+    │   ├── CollectionNotFound          nothing was indexed yet
+    │   ├── IncompatibleCollection      its vectors were made by another model or chunking
+    │   ├── CollectionBusy              another process has it open
+    │   └── CollectionFull              no room left on its disk
+    └── QueryError                      a question that can't be asked
+
+An error says what happened (`str(error)`), to what (its fields), and what to do about it (`hint`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Alm2VecError(Exception):
+    """Base of all errors that are shown without a traceback.
+
+    Args:
+        message: what happened, one line, naming the thing it happened to.
+        hint: what the user can do about it, one line.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole, whatever their constructors take."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[Alm2VecError], args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class ConfigError(Alm2VecError):
+    """A setting, or the file that holds it, can't be used."""
+
+
+class LibraryError(Alm2VecError):
+    """A folder of audio can't be walked."""
+
+    def __init__(self, path: Path, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {reason}", hint=hint)
+        self.path = path
+        self.reason = reason
+
+
+class AudioError(Alm2VecError):
+    """One audio file can't be used. `reason` alone is what reports show beside the path."""
+
+    def __init__(self, path: Path, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {reason}", hint=hint)
+        self.path = path
+        self.reason = reason
+
+
+class DecodeError(AudioError):
+    """No decoder could read the file."""
+
+
+class EmptyAudio(AudioError):
+    """The file was read, and there is no sound in it."""
+
+
+class ModelError(Alm2VecError):
+    """A model can't be loaded, or can't do what was asked of it."""
+
+
+class CollectionError(Alm2VecError):
+    """The store of vectors can't be used."""
+
+
+class CollectionNotFound(CollectionError):
+    """Nothing was indexed here yet."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(f"no index in {store}", hint="alm2vec index FOLDER makes one")
+        self.store = store
+
+
+class IncompatibleCollection(CollectionError):
+    """The vectors in the store were made by something other than what is asking now."""
+
+    def __init__(self, store: str, *, expected: str, found: str, hint: str) -> None:
+        super().__init__(f"the index in {store} was made by {found}, not by {expected}", hint=hint)
+        self.store = store
+        self.expected = expected
+        self.found = found
+
+
+class CollectionBusy(CollectionError):
+    """Another process has the store open. `holder` says which, as far as is known."""
+
+    def __init__(self, store: str, *, holder: str) -> None:
+        super().__init__(
+            f"the index in {store} is in use by {holder}",
+            hint="wait until it is done, or stop it; or use another index with --store",
+        )
+        self.store = store
+        self.holder = holder
+
+
+class CollectionFull(CollectionError):
+    """The disk under the store has no room left."""
+
+
+class QueryError(Alm2VecError):
+    """A question that can't be asked: empty, or with a sound that can't be read."""

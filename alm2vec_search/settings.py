@@ -1,0 +1,101 @@
+"""Settings: the defaults here, then the user's file, then `ALM2VEC_*`, then flags."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from alm2vec_search.errors import ConfigError
+
+
+def config_path() -> Path:
+    """The user's file: `$ALM2VEC_CONFIG`, or `alm2vec/config.toml` where the system keeps such."""
+    given = os.environ.get("ALM2VEC_CONFIG")
+    return Path(given or Path(platformdirs.user_config_dir("alm2vec")) / "config.toml").expanduser()
+
+
+def _usable_cores() -> int:
+    """Cores this process may use: fewer than the machine has, in a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """All that can be set; `configs/default.toml` shows it as a file."""
+
+    model_config = SettingsConfigDict(env_prefix="ALM2VEC_", extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("alm2vec")),
+        description="Where our data is kept.",
+    )
+    store: Path | None = Field(None, description="The index; by default `index` in `home`.")
+    model: str | None = Field(
+        None, description="What embeds: `small`, or a model's folder; by default as the index does."
+    )
+    device: str = Field("cpu", description="Where it runs, as torch names it.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="What the audio encoder computes in; auto is what is quickest here."
+    )
+    batch_size: PositiveInt = Field(8, description="Chunks at a time.")
+    workers: PositiveInt = Field(
+        default_factory=_usable_cores, description="Processes that decode and embed."
+    )
+    window_s: PositiveFloat | None = Field(
+        None, description="Length of a chunk, in seconds; by default as in the index, or 10."
+    )
+    hop_s: PositiveFloat | None = Field(
+        None, description="From one chunk's start to the next's; by default the length of a chunk."
+    )
+
+    @property
+    def store_path(self) -> Path:
+        """The folder of the index, absolute."""
+        return (self.store or self.home / "index").expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = TomlConfigSettingsSource(settings_cls, config_path())
+        return init_settings, env_settings, file
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings in force; a flag that is None was not given.
+
+    Raises:
+        ConfigError: the file can't be read, or a value can't be used.
+    """
+    path = config_path()
+    hint = f"see {path}" if path.exists() else "see alm2vec --help and the ALM2VEC_* variables"
+    if os.environ.get("ALM2VEC_CONFIG") and not path.is_file():
+        raise ConfigError(f"no settings file at {path}", hint="correct or unset ALM2VEC_CONFIG")
+    given = {key: value for key, value in flags.items() if value is not None}
+    # `$ALM2VEC_CONFIG` names the file; it is no setting of its own.
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"{key}: {first['msg']} (given: {first['input']!r})", hint=hint
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the settings can't be read: {error}", hint=hint) from error
