@@ -1,0 +1,1 @@
+"""From folders of audio to a collection: walk, decode, cut, embed, store."""
