@@ -1,0 +1,192 @@
+"""What a store of vectors has to do, whichever Qdrant is behind it.
+
+One point is one chunk. Its id is made from the content's hash and the span, so that doing a thing
+twice changes nothing, and a moved, renamed or copied file is a change of payload and no embedding.
+Its payload, which `payload.py` writes and reads:
+
+    content_hash    keyword, indexed; what a file's chunks are grouped, edited and deleted by
+    places          [{path, library, mtime_ns}], `places[].path` is indexed with prefixes
+    start_s, end_s  the span
+    silent          0 or 1, indexed; not a bool, which Qdrant Edge can't be asked for from Python
+    n_chunks        how many chunks the whole content has
+    size, duration_s, sampling_rate, channels
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from alm2vec_search.domain import Content, EmbeddedChunk, Embedding, Place, TimeSpan
+
+_FINGERPRINT_SHOWN = 8  # characters
+POINT_NAMESPACE = uuid.UUID("5d0f4a52-6a52-5c3c-9d0a-2f6a3f3c7a10")
+
+
+def point_id(content_hash: str, span: TimeSpan) -> uuid.UUID:
+    """The same bytes and the same span have the same id, in every collection.
+
+    How files are cut is part of a collection's fingerprint, so it needn't be part of the id.
+    """
+    start_ms, length_ms = round(span.start_s * 1000), round(span.duration_s * 1000)
+    return uuid.uuid5(POINT_NAMESPACE, f"{content_hash}:{start_ms}:{length_ms}")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What made the vectors of a collection. Vectors mix only if their infos are equal.
+
+    The model's name is not part of that: a model that was moved or renamed is still itself.
+    """
+
+    fingerprint: str  # of the encoder
+    chunking: str  # how files are cut, for instance "10s/10s"
+    embedding_dim: int
+    model: str = field(compare=False)  # its name, for people
+
+    def __str__(self) -> str:
+        """For people: enough to tell one model and chunking from another.
+
+        >>> str(CollectionInfo("3f2a90c1d4e5", "10s/2.5s", 1024, "small"))
+        'model small (3f2a90c1…), 10 s chunks every 2.5 s'
+        """
+        identity, _, dtype = self.fingerprint.partition("-")
+        if len(identity) > _FINGERPRINT_SHOWN:
+            identity = f"{identity[:_FINGERPRINT_SHOWN]}…"
+        fingerprint = f"{identity} {dtype}".strip()
+        seconds = re.fullmatch(r"([\d.]+)s/([\d.]+)s", self.chunking)
+        cut = "{} s chunks every {} s".format(*seconds.groups()) if seconds else self.chunking
+        return f"model {self.model} ({fingerprint}), {cut}"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """What narrows a search before the nearest points are taken.
+
+    Raises:
+        ValueError: `under` is not absolute.
+    """
+
+    under: Path | None = None  # this file, or everything below this folder; absolute
+    include_silent: bool = False
+
+    def __post_init__(self) -> None:
+        if self.under is not None and not self.under.is_absolute():
+            raise ValueError(f"not an absolute path: {self.under}")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A chunk near a query. `places` are all paths of its content, in no particular order."""
+
+    content_hash: str
+    places: tuple[Place, ...]
+    span: TimeSpan
+    score: float  # cosine
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """A content as the collection holds it."""
+
+    content: Content
+    places: tuple[Place, ...]
+    n_chunks: int
+    # False if the process that put it in was killed halfway: chunks are missing, or don't agree on
+    # the places. Then `upsert` it again.
+    is_complete: bool = True
+
+
+class Collection(Protocol):
+    """A store of vectors. Every method may raise a `CollectionError`.
+
+    What returned survives a killed process; what was returned before `flush()` or `close()` also
+    survives a power cut. A collection is a context manager and closes itself.
+
+    Answers don't depend on the order in which things were put in: chunks with the same score come
+    by content hash, then by where they start.
+    """
+
+    @property
+    def info(self) -> CollectionInfo: ...
+
+    def count(self) -> int:
+        """Chunks in the collection."""
+        ...
+
+    def upsert(
+        self, content: Content, places: Sequence[Place], chunks: Sequence[EmbeddedChunk]
+    ) -> None:
+        """Put all chunks of one content in, in one call; those with the same span are replaced.
+
+        A process that is killed meanwhile may leave some of them: see `StoredContent.is_complete`.
+        Without chunks, nothing happens.
+
+        Raises:
+            ValueError: a vector is not finite, or has another dimension than the collection; or
+                there are no places. Nothing was written.
+            CollectionFull: there is no room on the disk. Some of the chunks may be in.
+        """
+        ...
+
+    def set_places(self, content_hash: str, places: Sequence[Place]) -> None:
+        """The content lies at exactly these places now. Its vectors stay as they are.
+
+        A content that isn't in the collection still isn't afterwards.
+
+        Raises:
+            ValueError: there are no places; a content that lies nowhere is to be deleted.
+            CollectionFull: there is no room on the disk.
+        """
+        ...
+
+    def delete(self, content_hash: str) -> None:
+        """Forget all chunks of a content, if there are any."""
+        ...
+
+    def nearest(
+        self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
+    ) -> list[Match]:
+        """The nearest chunks, best first. No `where` is the same as `SearchFilter()`.
+
+        Raises:
+            ValueError: the vector is not finite, or has another dimension than the collection; or
+                `limit` is below 1.
+        """
+        ...
+
+    def nearest_contents(
+        self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
+    ) -> list[Match]:
+        """The best chunk of each of the nearest contents, best first.
+
+        Raises:
+            ValueError: as `nearest`.
+        """
+        ...
+
+    def contents(self) -> Iterator[StoredContent]:
+        """All that is stored, by content hash, without the vectors.
+
+        Enough to rebuild a manifest from. What changes meanwhile may or may not show.
+        """
+        ...
+
+    def flush(self) -> None:
+        """What was put in, edited or deleted until now survives a power cut, too."""
+        ...
+
+    def close(self) -> None:
+        """Flush, and let go. Closing twice is fine; nothing else works afterwards."""
+        ...
+
+    def __enter__(self) -> Collection: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...

@@ -1,0 +1,429 @@
+"""Qdrant Edge, in process: the embedded store.
+
+A store is a folder:
+
+    collection.json     what made the vectors; without it there is no collection here
+    lock, holder.json   one process at a time, and which
+    shard/              Qdrant's own
+
+Searches scan all vectors; there is no graph to build. Up to `EXACT_COMPONENTS` they are compared
+as they are; beyond, by 4-bit codes first, and the best of those as they are. The codes are written
+at every upsert, since later would be too late (docs/decisions/0002).
+
+Every call into Qdrant Edge holds Python's global lock, so calls are kept short.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import qdrant_edge as qdrant
+
+from alm2vec_search.collection.base import SearchFilter, StoredContent, point_id
+from alm2vec_search.collection.info import (
+    REBUILD_HINT,
+    read_info,
+    remove_info,
+    require_compatible,
+)
+from alm2vec_search.collection.lock import StoreLock
+from alm2vec_search.collection.payload import (
+    CONTENT_HASH,
+    PATH,
+    PLACES,
+    SILENT,
+    chunk_payload,
+    content_payload,
+    folder_prefix,
+    path_to_text,
+    places_payload,
+    to_content,
+    to_match,
+    to_places,
+)
+from alm2vec_search.collection.room import SMALL_RESERVE, require_room
+from alm2vec_search.collection.shard import (
+    create_shard,
+    load_shard,
+    remove_shard,
+    translated_errors,
+)
+from alm2vec_search.errors import CollectionError, CollectionNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from alm2vec_search.collection.base import CollectionInfo, Match
+    from alm2vec_search.collection.payload import Payload
+    from alm2vec_search.domain import Content, EmbeddedChunk, Embedding, Embeddings, Place
+
+# Chunks times dimension. A scan of so many takes 20 to 30 ms.
+EXACT_COMPONENTS = 100_000 * 1024
+_OVERSAMPLING = 4  # how many times the limit is compared as they are, of what the codes found
+_MIN_CANDIDATES = 100  # the same, at least
+_UPSERT_POINTS = 200  # in one call: about 10 ms
+_SCROLL_POINTS = 1000
+_CHUNKS_PER_CONTENT = 8  # first guess, when contents are asked for
+_GROWTH = 4  # of the guess, each time it was too low
+_WRITE_AMPLIFICATION = 4  # bytes on disk for each byte of vector and places: log, store, indexes
+
+
+class EdgeCollection:
+    """A collection in a folder of this machine, open in one process at a time.
+
+    What is deleted or replaced leaves its space to what comes later, but the files never shrink.
+    """
+
+    def __init__(
+        self, folder: Path, info: CollectionInfo, shard: qdrant.EdgeShard, lock: StoreLock
+    ) -> None:
+        """Use `create`, `open` or `open_or_create`."""
+        self._folder = folder
+        self._info = info
+        self._open_shard: qdrant.EdgeShard | None = shard
+        self._lock = lock
+        self._is_dirty = False
+
+    # Opening and closing
+
+    @classmethod
+    def create(cls, folder: Path, info: CollectionInfo) -> Self:
+        """Make an empty collection.
+
+        Raises:
+            CollectionError: there is one already.
+            CollectionBusy: another process has the folder.
+            CollectionFull: there is no room on the disk.
+        """
+        with _locked(folder, make=True) as lock:
+            if read_info(folder) is not None:
+                raise CollectionError(f"there is an index in {folder} already", hint=REBUILD_HINT)
+            return cls(folder, info, create_shard(folder, info), lock)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open the collection that is there.
+
+        Raises:
+            CollectionNotFound: nothing was indexed there yet.
+            CollectionBusy: another process has it.
+        """
+        if read_info(folder) is None:
+            raise CollectionNotFound(str(folder))
+        with _locked(folder) as lock:
+            info = read_info(folder)
+            if info is None:  # meanwhile
+                raise CollectionNotFound(str(folder))
+            return cls(folder, info, load_shard(folder), lock)
+
+    @classmethod
+    def open_or_create(cls, folder: Path, info: CollectionInfo) -> Self:
+        """Open the collection that is there, or make an empty one.
+
+        Raises:
+            IncompatibleCollection: the one that is there was made by something else.
+            CollectionBusy: another process has it.
+            CollectionFull: there is no room on the disk for a new one.
+        """
+        with _locked(folder, make=True) as lock:
+            found = read_info(folder)
+            if found is None:
+                return cls(folder, info, create_shard(folder, info), lock)
+            require_compatible(folder, expected=info, found=found)
+            return cls(folder, found, load_shard(folder), lock)
+
+    @staticmethod
+    def drop(folder: Path) -> None:
+        """Forget the collection in this folder, whatever state it is in. None there is fine.
+
+        Raises:
+            CollectionBusy: another process has it.
+            CollectionError: its files can't be deleted.
+        """
+        if not folder.is_dir():
+            return
+        with _locked(folder) as lock:
+            with translated_errors(folder):
+                remove_info(folder)
+                remove_shard(folder)
+            lock.release()
+
+    def close(self) -> None:
+        """Flush, and let go. Closing twice is fine; nothing else works afterwards."""
+        shard, self._open_shard = self._open_shard, None
+        try:
+            if shard is not None:
+                with translated_errors(self._folder):
+                    shard.close()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def info(self) -> CollectionInfo:
+        return self._info
+
+    # Writing
+
+    def upsert(
+        self, content: Content, places: Sequence[Place], chunks: Sequence[EmbeddedChunk]
+    ) -> None:
+        """Put all chunks of one content in; see `Collection.upsert`."""
+        _require_places(places)
+        if not chunks:
+            return
+        vectors = self._checked([chunk.embedding for chunk in chunks])  # [n, dim]
+        ids = [point_id(content.content_hash, chunk.span) for chunk in chunks]
+        shared = content_payload(content, places, n_chunks=len(set(ids)))
+        for start in range(0, len(chunks), _UPSERT_POINTS):
+            batch = range(start, min(start + _UPSERT_POINTS, len(chunks)))
+            self._require_room(len(batch), places, vectors[0].nbytes)
+            points = [
+                qdrant.Point(ids[i], _as_vector(vectors[i]), {**shared, **chunk_payload(chunks[i])})
+                for i in batch
+            ]
+            self._update(qdrant.UpdateOperation.upsert_points(points))
+
+    def set_places(self, content_hash: str, places: Sequence[Place]) -> None:
+        """The content lies at exactly these places now; see `Collection.set_places`."""
+        _require_places(places)
+        of_content = _equals(CONTENT_HASH, content_hash)
+        with self._shard() as shard:
+            n_points = shard.count(qdrant.CountRequest(filter=of_content))
+        self._require_room(n_points, places)
+        payload = {PLACES: places_payload(places)}
+        self._update(qdrant.UpdateOperation.set_payload_by_filter(of_content, payload))
+
+    def delete(self, content_hash: str) -> None:
+        """Forget all chunks of a content, if there are any."""
+        require_room(self._folder, reserve=SMALL_RESERVE)
+        of_content = _equals(CONTENT_HASH, content_hash)
+        self._update(qdrant.UpdateOperation.delete_points_by_filter(of_content))
+
+    def flush(self) -> None:
+        """What was done until now survives a power cut, too. Costs nothing if that is nothing.
+
+        Otherwise it costs the more the larger the collection is: 0.1 s at 100,000 chunks.
+
+        Raises:
+            CollectionFull: there is no room on the disk.
+        """
+        with self._shard() as shard:
+            if not self._is_dirty:
+                return
+            require_room(self._folder, reserve=SMALL_RESERVE)
+            self._is_dirty = False  # before, for what another thread may do right after
+            try:
+                shard.flush()
+            except BaseException:
+                self._is_dirty = True
+                raise
+
+    # Reading
+
+    def count(self) -> int:
+        """Chunks in the collection."""
+        with self._shard() as shard:
+            return shard.count(qdrant.CountRequest())
+
+    def nearest(
+        self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
+    ) -> list[Match]:
+        """The nearest chunks, best first."""
+        return self._ranked(embedding, limit, where, first_guess=limit + 1, pick=list)
+
+    def nearest_contents(
+        self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
+    ) -> list[Match]:
+        """The best chunk of each of the nearest contents, best first."""
+        guess = limit * _CHUNKS_PER_CONTENT
+        return self._ranked(embedding, limit, where, first_guess=guess, pick=_best_of_contents)
+
+    def contents(self) -> Iterator[StoredContent]:
+        """All that is stored, by content hash, without the vectors. 1 s for 100,000 chunks."""
+        tallies: dict[str, _Tally] = {}
+        for payload in self._payloads():
+            content_hash = payload[CONTENT_HASH]
+            if content_hash not in tallies:
+                tallies[content_hash] = _Tally(payload)
+            tallies[content_hash].add(payload)
+        for content_hash in sorted(tallies):
+            yield tallies.pop(content_hash).stored()
+
+    # Inside
+
+    @contextmanager
+    def _shard(self) -> Iterator[qdrant.EdgeShard]:
+        """The open shard; what it complains about comes out as a CollectionError."""
+        if self._open_shard is None:
+            raise CollectionError(f"the index in {self._folder} is closed")
+        with translated_errors(self._folder):
+            yield self._open_shard
+
+    def _update(self, operation: qdrant.UpdateOperation) -> None:
+        with self._shard() as shard:
+            try:
+                shard.update(operation)
+            finally:
+                self._is_dirty = True
+
+    def _require_room(self, n_points: int, places: Sequence[Place], vector_bytes: int = 0) -> None:
+        places_bytes = sum(len(str(place.path)) + len(str(place.library)) for place in places)
+        n_bytes = n_points * (vector_bytes + places_bytes) * _WRITE_AMPLIFICATION
+        require_room(self._folder, n_bytes=n_bytes)
+
+    def _checked(self, embeddings: Sequence[Embedding]) -> Embeddings:
+        """As one array, float32 [n, dim]. Qdrant Edge itself takes NaN without a word."""
+        dim = self._info.embedding_dim
+        for embedding in embeddings:
+            if embedding.shape != (dim,):
+                raise ValueError(f"not a vector of {dim} numbers: its shape is {embedding.shape}")
+        vectors = np.stack(embeddings).astype(np.float32, copy=False)  # [n, dim]
+        if not np.isfinite(vectors).all():
+            raise ValueError("not a vector: a number in it is not finite")
+        return vectors
+
+    def _ranked(
+        self,
+        embedding: Embedding,
+        limit: int,
+        where: SearchFilter | None,
+        *,
+        first_guess: int,
+        pick: Callable[[Sequence[Match]], list[Match]],
+    ) -> list[Match]:
+        """The first `limit` of what `pick` makes of the nearest chunks.
+
+        Asks for more and more chunks, until `pick` finds enough. Of the chunks that share the last
+        score Qdrant may have left some out, and which ones is chance, so they don't count yet.
+        """
+        if limit < 1:
+            raise ValueError(f"not a limit: {limit}")
+        [vector] = self._checked([embedding])
+        with self._shard() as shard:
+            n_asked = min(first_guess, shard.info().points_count + 1)
+        while True:
+            found = self._query(vector, n_asked, where)
+            are_all = len(found) < n_asked
+            certain = found if are_all else [m for m in found if m.score > found[-1].score]
+            picked = pick(certain)
+            if are_all or len(picked) >= limit:
+                return picked[:limit]
+            n_asked *= _GROWTH
+
+    def _query(self, vector: Embedding, limit: int, where: SearchFilter | None) -> list[Match]:
+        """The nearest chunks, in the order that the contract asks for."""
+        with self._shard() as shard:
+            points = shard.query(
+                qdrant.QueryRequest(
+                    limit=limit,
+                    query=qdrant.Query.Nearest(_as_vector(vector)),
+                    filter=_to_filter(where or SearchFilter()),
+                    params=self._search_params(shard, limit),
+                    with_payload=True,
+                )
+            )
+        matches = [to_match(point.payload or {}, point.score) for point in points]
+        return sorted(matches, key=lambda m: (-m.score, m.content_hash, m.span))
+
+    def _search_params(self, shard: qdrant.EdgeShard, limit: int) -> qdrant.SearchParams:
+        if shard.info().points_count * self._info.embedding_dim <= EXACT_COMPONENTS:
+            as_they_are = qdrant.QuantizationSearchParams(ignore=True)
+            return qdrant.SearchParams(exact=True, quantization=as_they_are)
+        oversampling = max(_OVERSAMPLING, _MIN_CANDIDATES / limit)
+        by_codes = qdrant.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+        return qdrant.SearchParams(quantization=by_codes)
+
+    def _payloads(self) -> Iterator[Payload]:
+        """Of all points, by point id."""
+        offset: qdrant.PointId | None = None
+        while True:
+            page = qdrant.ScrollRequest(offset=offset, limit=_SCROLL_POINTS, with_payload=True)
+            with self._shard() as shard:
+                records, offset = shard.scroll(page)
+            for record in records:
+                yield record.payload or {}
+            if offset is None:
+                return
+
+
+class _Tally:
+    """What is known of a content while its chunks come by."""
+
+    def __init__(self, first: Payload) -> None:
+        self._content = to_content(first)
+        self._places = first[PLACES]
+        self._n_expected: int = first["n_chunks"]
+        self._n_seen = 0
+        self._do_agree = True
+
+    def add(self, payload: Payload) -> None:
+        self._n_seen += 1
+        self._do_agree &= payload[PLACES] == self._places
+
+    def stored(self) -> StoredContent:
+        return StoredContent(
+            content=self._content,
+            places=to_places(self._places),
+            n_chunks=self._n_seen,
+            is_complete=self._do_agree and self._n_seen >= self._n_expected,
+        )
+
+
+@contextmanager
+def _locked(folder: Path, *, make: bool = False) -> Iterator[StoreLock]:
+    """Hold the store's lock; it is released only if the block fails."""
+    if make:
+        with translated_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    lock = StoreLock(folder)
+    try:
+        lock.acquire()
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _equals(field: str, value: str | int) -> qdrant.Filter:
+    return qdrant.Filter(must=[qdrant.FieldCondition(field, match=qdrant.MatchValue(value))])
+
+
+def _to_filter(where: SearchFilter) -> qdrant.Filter:
+    conditions: list[qdrant.ConditionType] = []
+    if not where.include_silent:
+        conditions.append(_equals(SILENT, 0))
+    if where.under is not None:
+        below = qdrant.MatchPrefix(folder_prefix(where.under))
+        at_or_below: list[qdrant.ConditionType] = [
+            _equals(PATH, path_to_text(where.under)),
+            qdrant.FieldCondition(PATH, match=below),
+        ]
+        conditions.append(qdrant.Filter(should=at_or_below))
+    return qdrant.Filter(must=conditions)
+
+
+def _as_vector(vector: Embedding) -> Any:
+    """Qdrant Edge takes numpy rows; its type stub says lists."""
+    return vector
+
+
+def _best_of_contents(matches: Sequence[Match]) -> list[Match]:
+    """The first match of each content."""
+    best: dict[str, Match] = {}
+    for match in matches:
+        best.setdefault(match.content_hash, match)
+    return list(best.values())
+
+
+def _require_places(places: Sequence[Place]) -> None:
+    if not places:
+        raise ValueError("a content has to lie somewhere: there are no places")

@@ -1,0 +1,94 @@
+"""What made a collection, kept in a small file beside its vectors.
+
+It is written last when a collection is made: a folder without it holds no collection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from alm2vec_search.collection.base import CollectionInfo
+from alm2vec_search.errors import CollectionError, IncompatibleCollection
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_INFO = "collection.json"
+_FORMAT = 1  # of the file, and of the payloads
+REBUILD_HINT = "index again with --rebuild, or use another index with --store"
+
+
+def read_info(folder: Path) -> CollectionInfo | None:
+    """What made the collection in this folder; None if there is none. Opens nothing else.
+
+    Raises:
+        CollectionError: the file can't be read, is damaged, or of a later version.
+    """
+    path = folder / _INFO
+    try:
+        return _parse(json.loads(path.read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CollectionError(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise CollectionError(
+            f"{path} is damaged, or of a later version of alm2vec",
+            hint="put it back from a backup, or index again with --rebuild",
+        ) from error
+
+
+def write_info(folder: Path, info: CollectionInfo) -> None:
+    """All of it or nothing, and on the disk when this returns. OSErrors pass through."""
+    path = folder / _INFO
+    draft = path.with_suffix(".tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump({"format": _FORMAT, **asdict(info)}, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    _sync_folder(folder)
+    _sync_folder(folder.parent)  # which may hold the folder since a moment ago
+
+
+def remove_info(folder: Path) -> None:
+    """From here on there is no collection, on the disk too. OSErrors pass through."""
+    (folder / _INFO).unlink(missing_ok=True)
+    _sync_folder(folder)
+
+
+def require_compatible(folder: Path, *, expected: CollectionInfo, found: CollectionInfo) -> None:
+    """Refuse vectors that something else made.
+
+    Raises:
+        IncompatibleCollection: says what made them, and what is asking.
+    """
+    if expected != found:
+        raise IncompatibleCollection(
+            str(folder), expected=str(expected), found=str(found), hint=REBUILD_HINT
+        )
+
+
+def _parse(document: Any) -> CollectionInfo:
+    """ValueError or TypeError if it isn't what `write_info` writes."""
+    if not isinstance(document, dict) or document.pop("format", None) != _FORMAT:
+        raise ValueError("not of this format")
+    info = CollectionInfo(**document)
+    texts = (info.fingerprint, info.chunking, info.model)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(info.embedding_dim, int):
+        raise TypeError("not an info")
+    return info
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # folders can't be synced there, and needn't be
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
