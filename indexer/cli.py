@@ -1,0 +1,397 @@
+"""`alm2vec index`, `status` and `remove`: parse → build → call → print."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alm2vec_search.commands.options import DeviceOption, ModelOption, StoreOption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from alm2vec_search.collection.base import CollectionInfo
+    from alm2vec_search.settings import Settings
+    from alm2vec_search.wiring import EncoderSpec
+    from indexer.chunker import Chunking
+    from indexer.manifest import Manifest
+    from indexer.pipeline import IndexReport, Walk
+
+MANIFEST = "manifest.sqlite"
+SHOWN = 20  # troubles in a report; --json has all
+
+
+def index(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders of audio, or single files.")
+    ],
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="PATTERN", help="As in a .gitignore; may be repeated."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Forget the whole index first, and start anew.")
+    ] = False,
+    retry_skipped: Annotated[
+        bool, typer.Option("--retry-skipped", help="Try again what couldn't be read before.")
+    ] = False,
+    window_s: Annotated[
+        float | None,
+        typer.Option("--window", metavar="S", help="Length of a chunk. [default: 10]"),
+    ] = None,
+    hop_s: Annotated[
+        float | None,
+        typer.Option(
+            "--hop", metavar="S", help="From one chunk's start to the next's. [default: window]"
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that decode and embed. [default: one a core]"),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="auto, float32 or bfloat16. [default: as in the index]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report, as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+    store: StoreOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Make folders of audio searchable, or bring their index up to date.
+
+    Run it as often as you like: files that haven't changed cost a look, moved ones are recognised,
+    and those that are gone are forgotten. Files that can't be read are reported, and what was
+    indexed of them before is kept.
+
+    Patterns of what to leave out can also stand in a file .alm2vecignore in any folder.
+    """
+    from alm2vec_search.settings import load_settings
+    from indexer.walker import library_root
+
+    settings = load_settings(
+        store=store,
+        model=model,
+        device=device,
+        dtype=dtype,
+        workers=workers,
+        window_s=window_s,
+        hop_s=hop_s,
+    )
+    roots = list(dict.fromkeys(library_root(path) for path in paths))
+    walk = _walker(exclude or [])
+    if dry_run:
+        _print_plan(settings, roots, walk, anew=rebuild, as_json=as_json)
+        return
+    report = _run(settings, roots, walk, rebuild=rebuild, retry_skipped=retry_skipped, quiet=quiet)
+    _print_report(report, as_json=as_json, quiet=quiet)
+    if not report.is_clean:
+        raise typer.Exit(1)
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all paths.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """What is indexed, by which model, how large it is, and what was skipped and why."""
+    from alm2vec_search.collection.info import read_info
+    from alm2vec_search.errors import CollectionNotFound
+    from alm2vec_search.settings import load_settings
+
+    settings = load_settings(store=store)
+    info = read_info(settings.store_path)
+    if info is None:
+        raise CollectionNotFound(str(settings.store_path))
+    with _manifest_to_read(settings, anew=False) as manifest:
+        record = _status(settings.store_path, info, manifest)
+    if as_json:
+        print(json.dumps(record, indent=2))
+    else:
+        _print_status(record)
+
+
+def remove(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    store: StoreOption = None,
+) -> None:
+    """Forget files, or all files below folders. The files themselves are not touched.
+
+    They come back when a folder that holds them is indexed again.
+    """
+    from alm2vec_search.errors import LibraryError
+    from alm2vec_search.settings import load_settings
+    from alm2vec_search.terminal import counted, say, shown
+    from alm2vec_search.wiring import open_collection
+    from indexer.manifest import Manifest
+    from indexer.pipeline import forget_under
+
+    settings = load_settings(store=store)
+    with (
+        open_collection(settings) as collection,
+        Manifest.open(settings.store_path / MANIFEST) as manifest,
+    ):
+        for path in paths:
+            n = 0
+            for spelling in dict.fromkeys([_resolved(path), Path(os.path.abspath(path))]):
+                n += forget_under(collection, manifest, spelling)
+            if not n:
+                raise LibraryError(
+                    path, "nothing is indexed there", hint="alm2vec status lists what is"
+                )
+            say(f"{shown(path)}: forgot {counted(n, 'file')}")
+
+
+def _run(
+    settings: Settings,
+    roots: Sequence[Path],
+    walk: Walk,
+    *,
+    rebuild: bool,
+    retry_skipped: bool,
+    quiet: bool,
+) -> IndexReport:
+    from functools import partial
+
+    from alm2vec_search.collection.edge import EdgeCollection
+    from alm2vec_search.terminal import say
+    from indexer.manifest import Manifest
+    from indexer.pipeline import IndexPipeline
+    from indexer.progress import choose_progress
+    from indexer.workers import embed_in_processes
+
+    folder = settings.store_path
+    made_by = _made_by(settings, anew=rebuild)
+    if rebuild:
+        EdgeCollection.drop(folder)
+        (folder / MANIFEST).unlink(missing_ok=True)
+    with (
+        EdgeCollection.open_or_create(folder, made_by.info) as collection,
+        Manifest.open(folder / MANIFEST) as manifest,
+        choose_progress(quiet=quiet) as progress,
+    ):
+        if not quiet:
+            say(f"{made_by.info}, on {made_by.spec.device}; index in {folder}")
+        pipeline = IndexPipeline(
+            collection,
+            manifest,
+            walk=walk,
+            embed=partial(
+                embed_in_processes,
+                factory=made_by.spec,
+                chunking=made_by.chunking,
+                n_workers=settings.workers,
+            ),
+            progress=progress,
+        )
+        return pipeline.run(roots, retry_skipped=retry_skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeBy:
+    """What makes the vectors of an index under some settings."""
+
+    spec: EncoderSpec
+    chunking: Chunking
+
+    @property
+    def info(self) -> CollectionInfo:
+        from alm2vec_search.collection.base import CollectionInfo
+
+        return CollectionInfo(
+            fingerprint=self.spec.fingerprint,
+            chunking=self.chunking.name,
+            embedding_dim=self.spec.embedding_dim,
+            model=self.spec.model,
+        )
+
+
+def _made_by(settings: Settings, *, anew: bool) -> _MadeBy:
+    """What settings leave open is as in the index that is there, unless it is made anew."""
+    from alm2vec_search.collection.info import read_info
+    from alm2vec_search.wiring import encoder_spec
+
+    existing = None if anew else read_info(settings.store_path)
+    spec = replace(encoder_spec(settings, existing), num_threads=1)
+    return _MadeBy(spec, _chunking(settings, existing))
+
+
+def _chunking(settings: Settings, existing: CollectionInfo | None) -> Chunking:
+    from alm2vec_search.errors import ConfigError
+    from indexer.chunker import Chunking
+
+    window_s, hop_s = settings.window_s, settings.hop_s
+    if existing is not None and window_s is None and hop_s is None:
+        return Chunking.parse(existing.chunking)
+    window_s = window_s or Chunking().window_s
+    try:
+        return Chunking(window_s=window_s, hop_s=hop_s or window_s)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="see --window and --hop") from error
+
+
+def _walker(exclude: Sequence[str]) -> Walk:
+    from functools import partial
+
+    from alm2vec_search.audio import AUDIO_SUFFIXES
+    from indexer.walker import walk
+
+    return partial(walk, suffixes=AUDIO_SUFFIXES, exclude=exclude)
+
+
+def _resolved(path: Path) -> Path:
+    """A path as the index has it: the links of its folders resolved, its own name kept."""
+    if path.is_dir():
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent), path.name)
+
+
+def _print_plan(
+    settings: Settings, roots: Sequence[Path], walk: Walk, *, anew: bool, as_json: bool
+) -> None:
+    from alm2vec_search.terminal import counted, length, say, size
+    from indexer.estimate import estimate
+    from indexer.pipeline import IndexReport, find_work
+    from indexer.progress import NoProgress
+
+    made_by = _made_by(settings, anew=anew)
+    report = IndexReport()
+    with _manifest_to_read(settings, anew=anew) as manifest:
+        plan = find_work(roots, walk, manifest, report, NoProgress())
+        n_chunks_before = manifest.totals().chunks
+    outlook = estimate(plan.to_read, made_by.chunking)
+    n_bytes = outlook.index_bytes(n_chunks_before, made_by.info.embedding_dim)
+    if as_json:
+        record = {
+            "to_read": outlook.n_files,
+            "to_remove": len(plan.missing),
+            "unchanged": report.unchanged,
+            "still_skipped": report.still_skipped,
+            "unreadable": [[str(path), reason] for path, reason in outlook.unreadable],
+            "chunks": outlook.n_chunks,
+            "audio_s": round(outlook.audio_s, 3),
+            "index_bytes": n_bytes,
+        }
+        print(json.dumps(record))
+        return
+    say(f"{made_by.info}")
+    say(
+        f"to read: {counted(outlook.n_files, 'file')}, {length(outlook.audio_s)}, about "
+        f"{counted(outlook.n_chunks, 'chunk')}; those that only moved are recognised by their bytes"
+    )
+    say(f"unchanged: {counted(report.unchanged + report.still_skipped, 'file')}")
+    say(f"to forget: {counted(len(plan.missing), 'file')}")
+    if outlook.unknown:
+        say(f"don't say how long they are: {counted(outlook.unknown, 'file')}")
+    _say_troubles("can't be read", outlook.unreadable)
+    say(f"the index would be about {size(n_bytes)}; nothing was done")
+
+
+def _manifest_to_read(settings: Settings, *, anew: bool) -> Manifest:
+    """The manifest that is there; one in memory where there is none."""
+    from indexer.manifest import Manifest
+
+    path = settings.store_path / MANIFEST
+    return Manifest.open(path) if path.is_file() and not anew else Manifest.in_memory()
+
+
+def _print_report(report: IndexReport, *, as_json: bool, quiet: bool) -> None:
+    from alm2vec_search.terminal import counted, say
+    from indexer.progress import describe_pace
+
+    if as_json:
+        print(json.dumps(asdict(report), default=str))
+    if quiet:
+        return
+    counts = {
+        "indexed": report.indexed,
+        "changed": report.changed,
+        "moved or copied": report.recognised,
+        "unchanged": report.unchanged,
+        "forgotten": report.removed,
+        "skipped": len(report.skipped),
+        "skipped as before": report.still_skipped,
+    }
+    said = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+    say(f"files: {said}" if said else "no audio files found")
+    if report.chunks:
+        say(describe_pace(report.chunks, report.audio_s, report.wall_s))
+    if report.silent_chunks:
+        say(f"{counted(report.silent_chunks, 'chunk')} silent: found with --include-silent only")
+    _say_troubles("couldn't be read", report.skipped)
+    _say_troubles("read in part", report.damaged)
+    _say_troubles("couldn't be looked into", report.not_walked)
+    for root in report.kept:
+        say(f"{root}: no audio is there any more; its index is kept, as a disk may be missing")
+        say(f"hint: if it is gone for good: alm2vec remove {root}")
+
+
+def _say_troubles(what: str, troubles: Sequence[tuple[Path, str]]) -> None:
+    from alm2vec_search.terminal import counted, say, shown
+
+    if not troubles:
+        return
+    say(f"{what}: {counted(len(troubles), 'path')}")
+    for path, reason in troubles[:SHOWN]:
+        say(f"  {shown(path)}: {reason}")
+    if len(troubles) > SHOWN:
+        say(f"  and {len(troubles) - SHOWN:,} more; alm2vec status --json lists all")
+
+
+def _status(folder: Path, info: CollectionInfo, manifest: Manifest) -> dict[str, Any]:
+    totals = manifest.totals()
+    return {
+        "store": str(folder),
+        "model": info.model,
+        "fingerprint": info.fingerprint,
+        "chunking": info.chunking,
+        "embedding_dim": info.embedding_dim,
+        "files": totals.files,
+        "contents": totals.contents,
+        "chunks": totals.chunks,
+        "silent_chunks": totals.silent_chunks,
+        "audio_s": round(totals.duration_s, 3),
+        "size_bytes": sum(path.stat().st_blocks * 512 for path in _files_in(folder)),
+        "libraries": [
+            {"path": str(library.library), "files": library.files, "skipped": library.failures}
+            for library in manifest.libraries()
+        ],
+        "skipped": [
+            {"path": str(entry.path), "reason": entry.failure, "kept": bool(entry.content_hash)}
+            for entry in manifest.failures()
+        ],
+        "damaged": [{"path": str(path), "note": note} for path, note in manifest.damaged()],
+        "interrupted": manifest.was_interrupted,
+    }
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _print_status(record: dict[str, Any]) -> None:
+    from alm2vec_search.terminal import counted, length, printable, size
+
+    print(f"index      {printable(record['store'])}, {size(record['size_bytes'])}")
+    print(f"model      {record['model']} ({record['fingerprint']}), chunks {record['chunking']}")
+    print(
+        f"holds      {counted(record['files'], 'file')}, {length(record['audio_s'])}, "
+        f"{counted(record['chunks'], 'chunk')}"
+    )
+    for library in record["libraries"]:
+        print(f"library    {printable(library['path'])}, {counted(library['files'], 'file')}")
+    for item in record["skipped"]:
+        kept = "; what was indexed before is kept" if item["kept"] else ""
+        print(f"skipped    {printable(item['path'])}: {item['reason']}{kept}")
+    for item in record["damaged"]:
+        print(f"damaged    {printable(item['path'])}: {item['note']}")
+    if record["interrupted"]:
+        print("note       the last run was interrupted, or one is running; alm2vec index goes on")

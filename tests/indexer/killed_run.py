@@ -1,0 +1,25 @@
+"""An index run in a process of its own, to be killed: `python killed_run.py STORE LIBRARY`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from alm2vec_search.testing import FakeEncoder
+from indexer import pipeline, workers
+
+if __name__ == "__main__":
+    store, library = map(Path, sys.argv[1:])
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from index_driver import CHUNKING, Index
+
+    workers.PRELOADED = ()
+    pipeline.COMMIT_EVERY_S = 0.05  # so that kills fall between commits, too
+    index = Index(store)
+    index.embed = partial(  # type: ignore[method-assign]
+        workers.embed_in_processes, factory=FakeEncoder(), chunking=CHUNKING, n_workers=2
+    )
+    print("started", flush=True)
+    index.run(library)
+    print("finished", flush=True)
