@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import version
 from typing import Annotated, NoReturn
@@ -21,6 +20,7 @@ from alm2vec_search.commands import embed, search
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
 from alm2vec_search.terminal import say, say_error
 
+INTERRUPTED = 130
 EXIT_CODES = (
     "Exit codes: 0 done · 1 ran, but some files couldn't be read · 2 wrong usage or input · "
     "3 no index, another model's index, or no model · 130 interrupted."
@@ -69,12 +69,10 @@ def main() -> NoReturn:
     except Alm2VecError as error:
         say_error(error)
         sys.exit(exit_code(error))
-    except KeyboardInterrupt:
-        say("interrupted; what was done until here is kept")
-        sys.exit(130)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as done:
+        if done.code == INTERRUPTED:
+            say("interrupted; what was done until here is kept")
+        raise
     sys.exit(0)
 
 

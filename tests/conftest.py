@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import CommandLine
 from index_driver import Index
 
 if TYPE_CHECKING:
@@ -28,3 +29,8 @@ def library(tmp_path: Path) -> Path:
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
     return Index(tmp_path / "index")
+
+
+@pytest.fixture
+def alm2vec(capfdbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
+    return CommandLine(capfdbinary)

@@ -119,7 +119,7 @@ def _absolute(under: Path | None) -> Path | None:
 
 
 def _write(hits: Sequence[Hit], shape: Format, *, query_id: Any) -> None:
-    from alm2vec_search.terminal import say
+    from alm2vec_search.terminal import data_for_a_pipe, say
 
     if not hits:
         say("nothing found" if query_id is None else f"{query_id}: nothing found")
@@ -131,8 +131,8 @@ def _write(hits: Sequence[Hit], shape: Format, *, query_id: Any) -> None:
         Format.PATHS: lambda hits, _: _write_paths(hits, b"\n"),
         Format.PATHS_NUL: lambda hits, _: _write_paths(hits, b"\0"),
     }
-    writers[shape](hits, query_id)
-    sys.stdout.flush()
+    with data_for_a_pipe():
+        writers[shape](hits, query_id)
 
 
 def _write_table(hits: Sequence[Hit], query_id: Any) -> None:
