@@ -127,7 +127,7 @@ def _write_with_soundfile(
 def _write_with_av(path: Path, frames: Frames, sampling_rate: int, encoding: Encoding) -> None:
     import av
 
-    layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[frames.shape[1]]
+    layout = {1: "mono", 2: "stereo", 3: "3.0", 6: "5.1", 8: "7.1"}[frames.shape[1]]
     with path.open("wb") as file, av.open(file, "w", format=encoding.muxer) as container:
         picture = _add_picture(container, encoding.muxer) if encoding.picture else None
         sound: Any = container.add_stream(encoding.codec, rate=sampling_rate, layout=layout)

@@ -1,0 +1,28 @@
+"""The doorway to the decoders: any file with sound in it becomes float32 mono at one sampling rate.
+
+    with open_audio(path, sampling_rate) as sound:   # DecodeError, EmptyAudio
+        for samples in sound:                        # flat memory, however long the file
+            ...
+    sound.report                                     # what was read, and what was not
+
+Nothing else in the project imports `soundfile`, `av` or `soxr`, and importing this package imports
+none of them yet.
+"""
+
+from __future__ import annotations
+
+from alm2vec_search.audio.decoder import AudioInfo
+from alm2vec_search.audio.reader import AudioReader, decode, open_audio, probe
+from alm2vec_search.audio.report import DecodeReport
+from alm2vec_search.audio.source import AUDIO_SUFFIXES, reason_of
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "AudioInfo",
+    "AudioReader",
+    "DecodeReport",
+    "decode",
+    "open_audio",
+    "probe",
+    "reason_of",
+]
