@@ -85,14 +85,13 @@ def shown(path: Path) -> str:
 def clock(seconds: float) -> str:
     """A point in a file.
 
-    >>> clock(3723.25), clock(61), clock(0.5)
-    ('1:02:03.2', '1:01.0', '0:00.5')
+    >>> clock(3723.24), clock(61), clock(59.99)
+    ('1:02:03.2', '1:01.0', '1:00.0')
     """
-    minutes, rest_s = divmod(int(seconds * 10) / 10, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    if hours:
-        return f"{hours}:{minutes:02d}:{rest_s:04.1f}"
-    return f"{minutes}:{rest_s:04.1f}"
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{tenths / 10:04.1f}"
+    return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"
 
 
 def length(seconds: float) -> str:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     Embed = Callable[[Iterable[list[Job]]], Generator[Outcome | Advance]]
     Walk = Callable[[Path], Iterator[AudioFile | WalkProblem]]
 
-UNIT_FILES = 64  # at most, for a worker at a time
+UNIT_FILES = (8, 64)  # at least and at most, for a worker at a time
 UNIT_BYTES = 32 << 20  # a unit is closed by the file that reaches this
-UNITS_A_RUN = 16  # at least, if there are files enough: so that the last ones end together
+UNITS_A_RUN = 16  # if there are files enough: so that the workers end together
 COMMIT_EVERY_S = 2.0  # flushing costs 20 syncs and more, so that many files share one
 
 
@@ -344,13 +344,14 @@ def forget_under(collection: Collection, manifest: Manifest, path: Path) -> int:
 
 def _units(jobs: Iterable[Job], n_jobs: int) -> Iterator[list[Job]]:
     """Group jobs as they come: enough for full batches, few enough for the cores to share."""
-    most = min(UNIT_FILES, max(1, n_jobs // UNITS_A_RUN))
+    fewest, most = UNIT_FILES
+    n_files = min(most, max(fewest, n_jobs // UNITS_A_RUN))
     unit: list[Job] = []
     n_bytes = 0
     for job in jobs:
         unit.append(job)
         n_bytes += job.file.size
-        if len(unit) >= most or n_bytes >= UNIT_BYTES:
+        if len(unit) >= n_files or n_bytes >= UNIT_BYTES:
             yield unit
             unit, n_bytes = [], 0
     if unit:
