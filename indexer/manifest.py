@@ -108,6 +108,11 @@ class Entry:
             return self.ctime_ns == file.ctime_ns and not self.transient
         return True
 
+    def failed_alike(self, file: AudioFile, reason: str) -> bool:
+        """Whether the very same file failed for this reason before."""
+        now = (file.size, file.mtime_ns, file.ctime_ns)
+        return self.failure == reason and now == (self.size, self.mtime_ns, self.ctime_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:

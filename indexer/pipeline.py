@@ -193,14 +193,23 @@ class IndexPipeline:
                 self._report.audio_s += outcome.audio_s
                 self._progress.advanced(outcome.n_chunks, outcome.audio_s)
             case Failed():
-                self._manifest.fail(outcome.file, outcome.reason, transient=outcome.transient)
-                self._report.skipped.append((outcome.file.path, outcome.reason))
-                self._progress.finished(outcome.file.path, outcome.reason)
+                self._skip(outcome)
             case Embedded():
                 self._put(outcome)
                 self._progress.finished(outcome.file.path, outcome.note)
         if time.monotonic() - self._committed_at > COMMIT_EVERY_S:
             self._commit()
+
+    def _skip(self, failed: Failed) -> None:
+        """Remember and report it; what was known and tried again in vain isn't news."""
+        entry = self._manifest.entry(failed.file.path)
+        is_news = entry is None or not entry.failed_alike(failed.file, failed.reason)
+        self._manifest.fail(failed.file, failed.reason, transient=failed.transient)
+        if is_news:
+            self._report.skipped.append((failed.file.path, failed.reason))
+        else:
+            self._report.still_skipped += 1
+        self._progress.finished(failed.file.path, failed.reason if is_news else None)
 
     def _put(self, done: Embedded) -> None:
         started = time.process_time()

@@ -247,10 +247,38 @@ class TestNothingIsLost:
         assert index.run(library).changed == 1
         assert index.search("high")[0].score > 0.9
 
+    def test_a_file_that_may_not_be_read_is_tried_again_quietly(
+        self, index: Index, library: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = write_tone(library / "x.wav")
+        index.run(library)
+        write_tone(path, "high")
+        open_file = os.open
+
+        def refuses(name: object, *options: int) -> int:
+            if str(name).endswith("x.wav"):
+                raise PermissionError(13, "Permission denied")
+            return open_file(name, *options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "open", refuses)
+        report = index.run(library)
+        assert report.skipped == [(path.resolve(), "permission denied")]
+        assert index.names() == ["x.wav"]
+        report = index.run(library)
+        assert (report.skipped, report.still_skipped, report.is_clean) == ([], 1, True)
+        monkeypatch.undo()
+        assert index.run(library).changed == 1
+
     def test_what_was_skipped_is_tried_again_on_request(self, index: Index, library: Path) -> None:
         (library / "x.wav").write_text("not audio at all")
         index.run(library)
-        assert index.run(library, retry_skipped=True).skipped
+        report = index.run(library, retry_skipped=True)
+        assert (report.skipped, report.still_skipped) == ([], 1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("indexer.embedding.open_audio", lambda *_: pytest.fail("it was read"))
+            assert index.run(library).still_skipped == 1
+            with pytest.raises(pytest.fail.Exception):
+                index.run(library, retry_skipped=True)
 
     def test_edit_a_file_make_the_encoder_fail_and_it_is_still_found(
         self, index: Index, library: Path
