@@ -1,0 +1,101 @@
+"""The small model as training finds it: two bases, and a projector that works from the start.
+
+    python -m alm2vec_search.model.start YAMNET.safetensors CLASS_MAP.csv MINILM_FOLDER OUT_FOLDER
+
+writes what ships as `alm2vec_search/model/small`: the bases once, in half precision, in shards of
+their own; what training changes (projector, later adapter and head) in `adapter.safetensors`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers import AutoConfig
+
+from alm2vec_search.model.configuration_alm2vec import ALM2VecConfig
+from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHARDS = {
+    "audio_encoder.": "base-audio-encoder.safetensors",
+    "language_model.": "base-language-model.safetensors",
+    "": "adapter.safetensors",
+}
+
+
+def start(yamnet: Path, class_map: Path, minilm: Path, out: Path) -> None:
+    """Write the untrained small model to `out`."""
+    with class_map.open(newline="", encoding="utf-8") as file:
+        names = [row["display_name"] for row in csv.DictReader(file)]
+    config = ALM2VecConfig(
+        text_config=AutoConfig.from_pretrained(minilm),
+        id2label=dict(enumerate(names)),
+        architectures=["ALM2VecModel"],
+    )
+    tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+
+    model = ALM2VecModel(config)
+    encoder = load_file(yamnet)
+    projector = model.audio_projector
+    projector.detector.weight.data = encoder.pop("classifier.weight")
+    projector.detector.bias.data = encoder.pop("classifier.bias")
+    model.audio_encoder.load_state_dict(encoder)
+    language = load_file(minilm / "model.safetensors")
+    unused = ("pooler.", "embeddings.position_ids")
+    model.language_model.load_state_dict(
+        {key: value for key, value in language.items() if not key.startswith(unused)}
+    )
+    embeddings = model.language_model.get_input_embeddings().weight.data
+    for row, name in enumerate(names):
+        pieces = soft_word(name, tokenizer, embeddings, projector.words.shape[1])
+        projector.words.data[row, : len(pieces)] = pieces
+        projector.words_used[row, len(pieces) :] = 0
+
+    out.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(out)
+    tokenizer.save(str(out / "tokenizer.json"), pretty=False)
+    save_shards(model, out)
+
+
+def soft_word(name: str, tokenizer: Tokenizer, embeddings: Tensor, most: int) -> Tensor:
+    """The embeddings of a class name's word pieces [at most `most`, H].
+
+    Punctuation and repeated pieces are left out; a longer name has neighbours averaged.
+    """
+    plain = re.sub(r"[^\w\s]", " ", name.lower())
+    ids = list(dict.fromkeys(tokenizer.encode(plain, add_special_tokens=False).ids))
+    groups = torch.tensor_split(embeddings[ids], min(most, len(ids)))
+    return torch.stack([group.mean(dim=0) for group in groups])
+
+
+def save_shards(model: ALM2VecModel, out: Path) -> None:
+    """Write the tensors in half precision, each to its shard, and the index that finds them."""
+    shards: dict[str, dict[str, Tensor]] = {name: {} for name in SHARDS.values()}
+    for key, tensor in model.state_dict().items():
+        shard = next(name for prefix, name in SHARDS.items() if key.startswith(prefix))
+        shards[shard][key] = tensor.half().contiguous()
+    for name, tensors in shards.items():
+        save_file(tensors, out / name, metadata={"format": "pt"})
+        (out / name).chmod(0o644)
+    weight_map = {key: name for name, tensors in shards.items() for key in tensors}
+    size = sum(tensor.nbytes for tensors in shards.values() for tensor in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+    (out / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    start(*map(Path, sys.argv[1:]))
