@@ -57,7 +57,8 @@ class EncoderSpec:
 
 def encoder_spec(settings: Settings, existing: CollectionInfo | None = None) -> EncoderSpec:
     """What encodes under these settings; what they leave open is as in the existing index."""
-    model = settings.model or (existing.model if existing else BUNDLED)
+    wanted = settings.model or (existing.model if existing else BUNDLED)
+    model = find_model(wanted).name  # as it can be found from any folder
     dtype: str = settings.dtype
     if dtype == "auto" and existing is not None:
         dtype = dtype_of(existing.fingerprint)

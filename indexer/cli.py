@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alm2vec_search.commands.options import DeviceOption, ModelOption, StoreOption
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from alm2vec_search.collection.base import CollectionInfo
     from alm2vec_search.settings import Settings
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from indexer.pipeline import IndexReport, Walk
 
 MANIFEST = "manifest.sqlite"
-SHOWN = 20  # troubles in a report; --json has all
 
 
 def index(
@@ -76,6 +75,7 @@ def index(
     Patterns of what to leave out can also stand in a file .alm2vecignore in any folder.
     """
     from alm2vec_search.settings import load_settings
+    from indexer.reports import print_report_json, say_report
     from indexer.walker import library_root
 
     settings = load_settings(
@@ -90,10 +90,13 @@ def index(
     roots = list(dict.fromkeys(library_root(path) for path in paths))
     walk = _walker(exclude or [])
     if dry_run:
-        _print_plan(settings, roots, walk, anew=rebuild, as_json=as_json)
+        _plan(settings, roots, walk, anew=rebuild, as_json=as_json)
         return
     report = _run(settings, roots, walk, rebuild=rebuild, retry_skipped=retry_skipped, quiet=quiet)
-    _print_report(report, as_json=as_json, quiet=quiet)
+    if as_json:
+        print_report_json(report)
+    if not quiet:
+        say_report(report)
     if not report.is_clean:
         raise typer.Exit(1)
 
@@ -106,17 +109,18 @@ def status(
     from alm2vec_search.collection.info import read_info
     from alm2vec_search.errors import CollectionNotFound
     from alm2vec_search.settings import load_settings
+    from indexer.reports import print_status, status_record
 
     settings = load_settings(store=store)
     info = read_info(settings.store_path)
     if info is None:
         raise CollectionNotFound(str(settings.store_path))
     with _manifest_to_read(settings, anew=False) as manifest:
-        record = _status(settings.store_path, info, manifest)
+        record = status_record(settings.store_path, info, manifest)
     if as_json:
         print(json.dumps(record, indent=2))
     else:
-        _print_status(record)
+        print_status(record)
 
 
 def remove(
@@ -254,13 +258,14 @@ def _resolved(path: Path) -> Path:
     return Path(os.path.realpath(path.parent), path.name)
 
 
-def _print_plan(
+def _plan(
     settings: Settings, roots: Sequence[Path], walk: Walk, *, anew: bool, as_json: bool
 ) -> None:
-    from alm2vec_search.terminal import counted, length, say, size
+    from alm2vec_search.terminal import say
     from indexer.estimate import estimate
     from indexer.pipeline import IndexReport, find_work
     from indexer.progress import NoProgress
+    from indexer.reports import print_plan_json, say_plan
 
     made_by = _made_by(settings, anew=anew)
     report = IndexReport()
@@ -270,29 +275,10 @@ def _print_plan(
     outlook = estimate(plan.to_read, made_by.chunking)
     n_bytes = outlook.index_bytes(n_chunks_before, made_by.info.embedding_dim)
     if as_json:
-        record = {
-            "to_read": outlook.n_files,
-            "to_remove": len(plan.missing),
-            "unchanged": report.unchanged,
-            "still_skipped": report.still_skipped,
-            "unreadable": [[str(path), reason] for path, reason in outlook.unreadable],
-            "chunks": outlook.n_chunks,
-            "audio_s": round(outlook.audio_s, 3),
-            "index_bytes": n_bytes,
-        }
-        print(json.dumps(record))
-        return
-    say(f"{made_by.info}")
-    say(
-        f"to read: {counted(outlook.n_files, 'file')}, {length(outlook.audio_s)}, about "
-        f"{counted(outlook.n_chunks, 'chunk')}; those that only moved are recognised by their bytes"
-    )
-    say(f"unchanged: {counted(report.unchanged + report.still_skipped, 'file')}")
-    say(f"to forget: {counted(len(plan.missing), 'file')}")
-    if outlook.unknown:
-        say(f"don't say how long they are: {counted(outlook.unknown, 'file')}")
-    _say_troubles("can't be read", outlook.unreadable)
-    say(f"the index would be about {size(n_bytes)}; nothing was done")
+        print_plan_json(plan, report, outlook, n_bytes)
+    else:
+        say(str(made_by.info))
+        say_plan(plan, report, outlook, n_bytes)
 
 
 def _manifest_to_read(settings: Settings, *, anew: bool) -> Manifest:
@@ -301,97 +287,3 @@ def _manifest_to_read(settings: Settings, *, anew: bool) -> Manifest:
 
     path = settings.store_path / MANIFEST
     return Manifest.open(path) if path.is_file() and not anew else Manifest.in_memory()
-
-
-def _print_report(report: IndexReport, *, as_json: bool, quiet: bool) -> None:
-    from alm2vec_search.terminal import counted, say
-    from indexer.progress import describe_pace
-
-    if as_json:
-        print(json.dumps(asdict(report), default=str))
-    if quiet:
-        return
-    counts = {
-        "indexed": report.indexed,
-        "changed": report.changed,
-        "moved or copied": report.recognised,
-        "unchanged": report.unchanged,
-        "forgotten": report.removed,
-        "skipped": len(report.skipped),
-        "skipped as before": report.still_skipped,
-    }
-    said = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
-    say(f"files: {said}" if said else "no audio files found")
-    if report.chunks:
-        say(describe_pace(report.chunks, report.audio_s, report.wall_s))
-    if report.silent_chunks:
-        say(f"{counted(report.silent_chunks, 'chunk')} silent: found with --include-silent only")
-    _say_troubles("couldn't be read", report.skipped)
-    _say_troubles("read in part", report.damaged)
-    _say_troubles("couldn't be looked into", report.not_walked)
-    for root in report.kept:
-        say(f"{root}: no audio is there any more; its index is kept, as a disk may be missing")
-        say(f"hint: if it is gone for good: alm2vec remove {root}")
-
-
-def _say_troubles(what: str, troubles: Sequence[tuple[Path, str]]) -> None:
-    from alm2vec_search.terminal import counted, say, shown
-
-    if not troubles:
-        return
-    say(f"{what}: {counted(len(troubles), 'path')}")
-    for path, reason in troubles[:SHOWN]:
-        say(f"  {shown(path)}: {reason}")
-    if len(troubles) > SHOWN:
-        say(f"  and {len(troubles) - SHOWN:,} more; alm2vec status --json lists all")
-
-
-def _status(folder: Path, info: CollectionInfo, manifest: Manifest) -> dict[str, Any]:
-    totals = manifest.totals()
-    return {
-        "store": str(folder),
-        "model": info.model,
-        "fingerprint": info.fingerprint,
-        "chunking": info.chunking,
-        "embedding_dim": info.embedding_dim,
-        "files": totals.files,
-        "contents": totals.contents,
-        "chunks": totals.chunks,
-        "silent_chunks": totals.silent_chunks,
-        "audio_s": round(totals.duration_s, 3),
-        "size_bytes": sum(path.stat().st_blocks * 512 for path in _files_in(folder)),
-        "libraries": [
-            {"path": str(library.library), "files": library.files, "skipped": library.failures}
-            for library in manifest.libraries()
-        ],
-        "skipped": [
-            {"path": str(entry.path), "reason": entry.failure, "kept": bool(entry.content_hash)}
-            for entry in manifest.failures()
-        ],
-        "damaged": [{"path": str(path), "note": note} for path, note in manifest.damaged()],
-        "interrupted": manifest.was_interrupted,
-    }
-
-
-def _files_in(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
-
-
-def _print_status(record: dict[str, Any]) -> None:
-    from alm2vec_search.terminal import counted, length, printable, size
-
-    print(f"index      {printable(record['store'])}, {size(record['size_bytes'])}")
-    print(f"model      {record['model']} ({record['fingerprint']}), chunks {record['chunking']}")
-    print(
-        f"holds      {counted(record['files'], 'file')}, {length(record['audio_s'])}, "
-        f"{counted(record['chunks'], 'chunk')}"
-    )
-    for library in record["libraries"]:
-        print(f"library    {printable(library['path'])}, {counted(library['files'], 'file')}")
-    for item in record["skipped"]:
-        kept = "; what was indexed before is kept" if item["kept"] else ""
-        print(f"skipped    {printable(item['path'])}: {item['reason']}{kept}")
-    for item in record["damaged"]:
-        print(f"damaged    {printable(item['path'])}: {item['note']}")
-    if record["interrupted"]:
-        print("note       the last run was interrupted, or one is running; alm2vec index goes on")

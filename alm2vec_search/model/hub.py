@@ -26,13 +26,20 @@ class ModelFiles:
 
     @cached_property
     def weights_hash(self) -> str:
-        """sha256 of all that shapes the vectors, hex, 16 digits: config, tokenizer, tensors."""
+        """sha256 of all that shapes the vectors, hex, 16 digits: config, tokenizer, tensors.
+
+        Raises:
+            ModelError: a file can't be read.
+        """
         digest = hashlib.sha256(f"pipeline {PIPELINE_REVISION}\n".encode())
         shaping = [self.folder / "config.json", self.folder / "tokenizer.json"]
         for path in [*shaping, *sorted(self.folder.glob("*.safetensors"))]:
-            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            try:
+                digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise ModelError(f"{path} can't be read: {error.strerror}") from error
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -91,4 +98,4 @@ def find_model(name: str) -> ModelFiles:
             f"{folder} is not a model: it has no {', '.join(missing)}",
             hint="a model's folder holds config.json, tokenizer.json and safetensors files",
         )
-    return ModelFiles(name=name, folder=folder)
+    return ModelFiles(name=name if name == BUNDLED else str(folder.absolute()), folder=folder)
