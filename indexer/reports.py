@@ -48,9 +48,7 @@ def say_report(report: IndexReport) -> None:
     _say_troubles("read in part", report.damaged)
     _say_troubles("couldn't be looked into", report.not_walked)
     for root in report.kept:
-        say(
-            f"{shown(root)}: no audio is there any more; its index is kept, as a disk may be missing"
-        )
+        say(f"{shown(root)}: no audio is there now; its index is kept, as a disk may be missing")
         say(f"hint: if it is gone for good: alm2vec remove {shown(root)}")
 
 
