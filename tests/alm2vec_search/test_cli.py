@@ -16,6 +16,8 @@ import pytest
 import soundfile
 from index_driver import write_tone
 
+from alm2vec_search.model.hub import BUNDLED_FOLDER
+
 if TYPE_CHECKING:
     from command_line import CommandLine
 
@@ -37,6 +39,17 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def on_samples(sample_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALM2VEC_STORE", str(sample_store))
+
+
+@pytest.fixture
+def other_model(tmp_path: Path) -> Path:
+    """The small model in a folder, made another by how its documents are introduced."""
+    folder = tmp_path / "other-model"
+    shutil.copytree(BUNDLED_FOLDER, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["document_instruction"] = "a recording of"
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 @pytest.mark.usefixtures("on_samples")
@@ -155,6 +168,14 @@ class TestSearch:
         assert "5 s chunks every 5 s" in answer.err
         assert "hint: index again with --rebuild" in answer.err
 
+    def test_a_search_with_another_model_is_refused(
+        self, alm2vec: CommandLine, other_model: Path
+    ) -> None:
+        answer = alm2vec("search", "rain", "--model", other_model)
+        assert answer.exit_code == 3
+        assert "was made by model small (" in answer.err
+        assert f"not by model {other_model} (" in answer.err
+
     def test_a_model_that_is_not_there(self, alm2vec: CommandLine) -> None:
         answer = alm2vec("search", "rain", "--model", "missing")
         assert answer.exit_code == 3
@@ -221,6 +242,24 @@ class TestIndex:
         assert alm2vec("index", library, "--window", "10", "--rebuild").exit_code == 0
         record = json.loads(alm2vec("status", "--json").out)
         assert (record["chunking"], record["chunks"]) == ("10s/10s", 2)
+
+    def test_an_index_remembers_its_model(
+        self,
+        alm2vec: CommandLine,
+        library: Path,
+        other_model: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        write_tone(library / "x.wav")
+        monkeypatch.chdir(other_model.parent)
+        assert alm2vec("index", library, "--model", other_model.name).exit_code == 0
+        monkeypatch.chdir(library)
+        assert alm2vec("search", "a tone", "--paths").out == f"{library / 'x.wav'}\n"
+        assert json.loads(alm2vec("status", "--json").out)["model"] == str(other_model)
+        shutil.rmtree(other_model)
+        answer = alm2vec("search", "a tone")
+        assert (answer.exit_code, answer.out) == (3, "")
+        assert f"no model is called {other_model}" in answer.err
 
     def test_excluded(self, alm2vec: CommandLine, library: Path) -> None:
         write_tone(library / "x.wav")
