@@ -37,8 +37,10 @@ def start(yamnet: Path, class_map: Path, minilm: Path, out: Path) -> None:
     """Write the untrained small model to `out`."""
     with class_map.open(newline="", encoding="utf-8") as file:
         names = [row["display_name"] for row in csv.DictReader(file)]
+    text_config = AutoConfig.from_pretrained(minilm)
+    text_config.name_or_path = ""  # a folder of this machine
     config = ALM2VecConfig(
-        text_config=AutoConfig.from_pretrained(minilm),
+        text_config=text_config,
         id2label=dict(enumerate(names)),
         architectures=["ALM2VecModel"],
     )
