@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from alm2vec_search.errors import ModelError
+from alm2vec_search.model import hub
+from alm2vec_search.model.hub import BUNDLED_FOLDER, ModelFiles, dtype_of, find_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = {"model_type": "alm2vec", "embedding_dim": None, "text_config": {"hidden_size": 384}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model as far as the hub looks."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "base.safetensors").write_bytes(b"base")
+    (folder / "adapter.safetensors").write_bytes(b"adapter")
+    return folder
+
+
+def fingerprint(folder: Path, dtype: str = "float32") -> str:
+    return find_model(str(folder)).fingerprint(dtype)
+
+
+def test_a_fingerprint_stays_when_nothing_changes(folder: Path) -> None:
+    before = fingerprint(folder)
+
+    assert before == fingerprint(folder)
+    assert re.fullmatch(r"[0-9a-f]{16}-float32", before)
+
+
+@pytest.mark.parametrize(
+    "part", ["config.json", "tokenizer.json", "base.safetensors", "adapter.safetensors"]
+)
+def test_a_fingerprint_moves_with_each_file(folder: Path, part: str) -> None:
+    before = fingerprint(folder)
+    content = (folder / part).read_bytes()
+    (folder / part).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    assert fingerprint(folder) != before
+
+
+def test_a_fingerprint_moves_when_tensors_come_or_change_places(folder: Path) -> None:
+    found = {fingerprint(folder)}
+    (folder / "adapter.safetensors").write_bytes(b"base")
+    (folder / "base.safetensors").write_bytes(b"adapter")
+    found.add(fingerprint(folder))
+    (folder / "more.safetensors").write_bytes(b"")
+    found.add(fingerprint(folder))
+
+    assert len(found) == 3
+
+
+def test_a_fingerprint_stays_when_the_folder_moves(folder: Path, tmp_path: Path) -> None:
+    before = fingerprint(folder)
+
+    assert fingerprint(folder.rename(tmp_path / "renamed")) == before
+
+
+def test_a_fingerprint_stays_when_a_readme_is_written(folder: Path) -> None:
+    before = fingerprint(folder)
+    (folder / "MODEL_CARD.md").write_text("about")
+
+    assert fingerprint(folder) == before
+
+
+def test_a_fingerprint_tells_types_and_code_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint(folder)
+    assert fingerprint(folder, "bfloat16") != before
+
+    monkeypatch.setattr(hub, "PIPELINE_REVISION", hub.PIPELINE_REVISION + 1)
+
+    assert fingerprint(folder) != before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_fingerprint_says_its_type(folder: Path, dtype: str) -> None:
+    assert dtype_of(fingerprint(folder, dtype)) == dtype
+
+
+@pytest.mark.parametrize(("projected_to", "expected"), [(None, 384), (128, 128)])
+def test_the_dimension_is_in_the_config(
+    folder: Path, projected_to: int | None, expected: int
+) -> None:
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "embedding_dim": projected_to}))
+
+    assert ModelFiles("m", folder).embedding_dim == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"model_type": "alm2vec"}',
+        '{"model_type": "alm2vec", "text_config": null}',
+        '{"model_type": "bert", "text_config": {"hidden_size": 384}}',
+        '{"model_type": "alm2vec", "embedding_dim": "many"}',
+    ],
+)
+def test_a_config_of_something_else_is_an_error(folder: Path, config: str) -> None:
+    (folder / "config.json").write_text(config)
+
+    with pytest.raises(ModelError, match=r"config\.json doesn't describe an ALM2Vec model"):
+        _ = find_model(str(folder)).embedding_dim
+
+
+def test_the_bundled_model_is_found_by_its_name() -> None:
+    files = find_model("small")
+
+    assert files.folder == BUNDLED_FOLDER
+    assert files.name == "small"
+    assert files.embedding_dim == 384
+
+
+def test_a_model_is_found_by_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+
+    assert find_model(str(folder)).folder == folder
+    assert find_model("~/model").folder == folder
+
+
+def test_a_missing_model_is_named() -> None:
+    with pytest.raises(ModelError, match="no model is called large") as caught:
+        find_model("large")
+
+    assert caught.value.hint == "use small, or the folder of a model"
+
+
+@pytest.mark.parametrize(
+    ("gone", "missing"),
+    [
+        (["config.json"], "config.json"),
+        (["tokenizer.json"], "tokenizer.json"),
+        (["base.safetensors", "adapter.safetensors"], "*.safetensors"),
+    ],
+)
+def test_what_a_folder_lacks_is_named(folder: Path, gone: list[str], missing: str) -> None:
+    for name in gone:
+        (folder / name).unlink()
+
+    with pytest.raises(ModelError, match=re.escape(f"is not a model: it has no {missing}")):
+        find_model(str(folder))
