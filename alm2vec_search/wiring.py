@@ -63,7 +63,7 @@ def encoder_spec(settings: Settings, existing: CollectionInfo | None = None) -> 
     if dtype == "auto" and existing is not None:
         dtype = dtype_of(existing.fingerprint)
     elif dtype == "auto":
-        from alm2vec_search.model.encoder import preferred_dtype
+        from alm2vec_search.model.hardware import preferred_dtype
 
         dtype = preferred_dtype(settings.device)
     return EncoderSpec(model, dtype, settings.device, settings.batch_size)

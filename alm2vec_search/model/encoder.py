@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager
-from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from transformers.utils import logging as transformers_logging
 
 from alm2vec_search.errors import ModelError
-from alm2vec_search.model.configuration_alm2vec import ALM2VecConfig
-from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
+from alm2vec_search.model.loading import explained, load_model
 from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor, ModelInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from alm2vec_search.domain import Embeddings, Waveform
     from alm2vec_search.model.hub import ModelFiles
 
 DTYPES = ("float32", "bfloat16")
-NAMED = 3  # of tensors that don't fit, before the rest is only counted
 
 
 class ALM2VecEncoder:
@@ -57,7 +50,7 @@ class ALM2VecEncoder:
         self._model = load_model(files, getattr(torch, dtype), device)
         self._config = self._model.config
         self.sampling_rate: int = self._model.audio_encoder.sampling_rate
-        with _explained(files):
+        with explained(files):
             self._processor = ALM2VecProcessor.from_folder(
                 files.folder, self._config, self._model.audio_projector.count_tokens
             )
@@ -124,110 +117,6 @@ class ALM2VecEncoder:
             if sound is not None and not len(sound.samples):
                 raise ValueError("a sound without samples")
         return pairs
-
-
-def load_model(files: ModelFiles, dtype: torch.dtype, device: str) -> ALM2VecModel:
-    """The model, ready to embed: weights in float32, the audio encoder fused and in `dtype`.
-
-    Raises:
-        ModelError: the weights can't be read or don't fit the config, or the device isn't there.
-    """
-    with _explained(files):
-        _check_shards(files)
-        config = ALM2VecConfig.from_pretrained(files.folder, local_files_only=True)
-        model, report = ALM2VecModel.from_pretrained(
-            files.folder,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # they are in the report
-            output_loading_info=True,
-        )
-    wrong = "; ".join(_wrong(report))
-    if wrong:
-        raise ModelError(f"the weights in {files.folder} don't fit its config.json: {wrong}")
-    model.audio_encoder.fuse(dtype)
-    try:
-        loaded: ALM2VecModel = model.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"the device {device} can't be used: {_one_line(error)}",
-            hint="--device cpu works everywhere",
-        ) from error
-    return loaded
-
-
-def _check_shards(files: ModelFiles) -> None:
-    """Name the shard that is damaged: transformers doesn't."""
-    for path in sorted(files.folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise ModelError(
-                f"{path} can't be read: {_one_line(error)}", hint="it may be cut off: copy it again"
-            ) from error
-
-
-def _wrong(report: dict[str, Any]) -> Iterator[str]:
-    """What transformers' loading report says against the weights, a part for each kind."""
-    kinds = {
-        "missing": sorted(report["missing_keys"]),
-        "unknown": sorted(report["unexpected_keys"]),
-        "of another shape": [
-            f"{name} ({list(found)}, not {list(expected)})"
-            for name, found, expected in sorted(report["mismatched_keys"])
-        ],
-    }
-    for kind, names in kinds.items():
-        if names:
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            yield f"{kind}: {', '.join(names[:NAMED])}{more}"
-
-
-@contextmanager
-def _explained(files: ModelFiles) -> Iterator[None]:
-    """What goes wrong within becomes one `ModelError` of one line, without transformers' talk.
-
-    Raises:
-        ModelError: something went wrong.
-    """
-    verbosity = transformers_logging.get_verbosity()
-    progress_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    except ModelError:
-        raise
-    except Exception as error:  # what a wrong file makes three libraries raise is any of them
-        raise ModelError(
-            f"the model in {files.folder} can't be loaded: {_one_line(error)}"
-        ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if progress_bar:
-            transformers_logging.enable_progress_bar()
-
-
-def _one_line(error: Exception) -> str:
-    return shorten(str(error) or type(error).__name__, width=200, placeholder=" …")
-
-
-def preferred_dtype(device: str) -> str:
-    """What is quickest on this device without being worse: bfloat16 where it is native.
-
-    On a CPU with AVX-512 BF16 or AMX the small model's encoder is twice as fast in it. A collection
-    remembers the type it was made in, so that another machine can still search it.
-    """
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    if device != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # an older torch has none
-        return "float32"
-    capabilities = torch.cpu.get_capabilities()
-    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return "bfloat16" if native else "float32"
 
 
 def _length(item: ModelInput) -> tuple[int, int]:

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from alm2vec_search.audio import decode
 from alm2vec_search.domain import TimeSpan, Waveform
 from alm2vec_search.errors import ModelError
-from alm2vec_search.model.encoder import ALM2VecEncoder, preferred_dtype
+from alm2vec_search.model.encoder import ALM2VecEncoder
+from alm2vec_search.model.hardware import preferred_dtype
 from alm2vec_search.model.hub import BUNDLED_FOLDER, ModelFiles, find_model
 
 if TYPE_CHECKING:
