@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from indexer.chunker import Chunking
 
 BYTES_A_NUMBER = 4
-BYTES_A_CHUNK = (
-    1500  # beside its vector: payload, indexes, log (`benchmarks/growth.py` measures it)
-)
-BYTES_AN_INDEX = 70 << 20  # empty: the log and the stores are laid out ahead
+CODES = 1.125  # a vector and its 4-bit code, in vectors
+BYTES_A_CHUNK = 1200  # beside its vector: payload and indexes
+LOG_BYTES = 64 << 20  # the store's log holds all of it again, up to this
 
 
 @dataclass(slots=True)
@@ -33,9 +32,11 @@ class Estimate:
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
 
     def index_bytes(self, n_chunks_before: int, embedding_dim: int) -> int:
-        """How large the index would be with them."""
-        a_chunk = embedding_dim * BYTES_A_NUMBER + BYTES_A_CHUNK
-        return BYTES_AN_INDEX + (n_chunks_before + self.n_chunks) * a_chunk
+        """About how large the index would be with them; `benchmarks/growth.py` measures it."""
+        n_chunks = n_chunks_before + self.n_chunks
+        vector = embedding_dim * BYTES_A_NUMBER
+        log = min(LOG_BYTES, n_chunks * (vector + BYTES_A_CHUNK))
+        return round(n_chunks * (vector * CODES + BYTES_A_CHUNK)) + log
 
 
 def estimate(files: Sequence[AudioFile], chunking: Chunking) -> Estimate:

@@ -55,7 +55,7 @@ def tiny_model() -> Callable[..., ALM2VecModel]:
 
     def make(*, fuse: bool = True, seed: int = 0, **fields: Any) -> ALM2VecModel:
         torch.manual_seed(seed)
-        model = ALM2VecModel(tiny_config(**fields)).eval()
+        model: ALM2VecModel = ALM2VecModel(tiny_config(**fields)).eval()
         torch.nn.init.normal_(model.audio_projector.words)
         for part in model.audio_encoder.modules():  # as small as torch makes them, nothing is heard
             if isinstance(part, torch.nn.Conv2d):

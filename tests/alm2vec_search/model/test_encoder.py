@@ -24,6 +24,8 @@ from alm2vec_search.model.hub import BUNDLED_FOLDER, ModelFiles, find_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from alm2vec_search.domain import Embedding, Embeddings
 
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -89,17 +91,25 @@ def test_batches_are_put_back_in_order(encoder32: ALM2VecEncoder) -> None:
     assert np.abs(together - alone).max() <= SAME
 
 
-def test_numeric_types_make_much_the_same_vectors(
+def presence(encoder: ALM2VecEncoder, sound: Waveform) -> NDArray[np.float32]:
+    """How present each class is in a sound [521]."""
+    waveforms = torch.from_numpy(sound.samples)[None].to(encoder.device)
+    lengths = torch.tensor([len(sound.samples)], device=encoder.device)
+    model = encoder._model
+    with torch.inference_mode():
+        frames, mask = model.audio_encoder(waveforms, lengths)
+        found = model.audio_projector.presence(frames.float(), mask)[0]
+    heard: NDArray[np.float32] = found.cpu().numpy()
+    return heard
+
+
+def test_numeric_types_hear_the_same(
     encoder32: ALM2VecEncoder, encoder16: ALM2VecEncoder, sounds: dict[str, Waveform]
 ) -> None:
-    """Not the same: where two classes are about as present, another may be the eighth."""
-    clips = [sounds[name] for name in ("excuse_me.m4a", "R07_0113.wav", "hillside.flac")]
-
-    cosines = (encoder32.encode_document(audio=clips) * encoder16.encode_document(audio=clips)).sum(
-        axis=1
-    )
-
-    assert cosines.min() > 0.95
+    """Vectors differ by more: of two classes that are about as present, another may be eighth."""
+    for name in ("excuse_me.m4a", "R07_0113.wav", "hillside.flac"):
+        difference = presence(encoder32, sounds[name]) - presence(encoder16, sounds[name])
+        assert np.abs(difference).max() < 0.04  # measured 0.008; 0.015 over all of them
     words32, words16 = (e.encode_query(text=["rain"]) for e in (encoder32, encoder16))
     assert np.array_equal(words32, words16)
 
@@ -514,14 +524,12 @@ def test_an_old_torch_prefers_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-def test_a_gpu_makes_the_same_vectors(
-    encoder32: ALM2VecEncoder, sounds: dict[str, Waveform]
-) -> None:
+def test_a_gpu_hears_the_same(encoder32: ALM2VecEncoder, sounds: dict[str, Waveform]) -> None:
     on_gpu = ALM2VecEncoder(find_model("small"), dtype="float32", device="cuda")
-    clips = [sounds[name] for name in ("REC_0042.wav", "creek.ogg", "counting.flac")]
 
-    cosines = (on_gpu.encode_document(audio=clips) * encoder32.encode_document(audio=clips)).sum(
-        axis=1
-    )
-
-    assert cosines.min() > 0.95  # as between numeric types
+    for name in ("REC_0042.wav", "creek.ogg", "counting.flac"):
+        difference = presence(on_gpu, sounds[name]) - presence(encoder32, sounds[name])
+        assert np.abs(difference).max() < 0.02
+    texts = on_gpu.encode_query(text=["rain"]) - encoder32.encode_query(text=["rain"])
+    assert np.abs(texts).max() < 0.001
+    assert np.isfinite(on_gpu.encode_document(audio=list(sounds.values()))).all()

@@ -58,7 +58,7 @@ def padded(batch: dict[str, Tensor], n: int, *, left: bool) -> dict[str, Tensor]
 
 @torch.inference_mode()
 def embed(model: ALM2VecModel, **batch: Tensor) -> Tensor:
-    return model(**batch)
+    return model.forward(**batch)
 
 
 HIDDEN = torch.tensor([[[1.0, 10.0], [2.0, 20.0], [4.0, 40.0], [8.0, 80.0]]])

@@ -58,7 +58,7 @@ def chat_like(max_tokens: int = 256) -> ALM2VecProcessor:
 
 def pieces(processor: ALM2VecProcessor, item: ModelInput) -> list[str]:
     ids = processor.write(item, 0 if item.audio is None else AUDIO_TOKENS)
-    return [processor.tokenizer.id_to_token(token) for token in ids]
+    return [str(processor.tokenizer.id_to_token(token)) for token in ids]
 
 
 def text_of(processor: ALM2VecProcessor, item: ModelInput) -> str:
