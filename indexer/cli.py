@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -224,8 +224,7 @@ def _made_by(settings: Settings, *, anew: bool) -> _MadeBy:
     from alm2vec_search.wiring import encoder_spec
 
     existing = None if anew else read_info(settings.store_path)
-    spec = replace(encoder_spec(settings, existing), num_threads=1)
-    return _MadeBy(spec, _chunking(settings, existing))
+    return _MadeBy(encoder_spec(settings, existing), _chunking(settings, existing))
 
 
 def _chunking(settings: Settings, existing: CollectionInfo | None) -> Chunking:

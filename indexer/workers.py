@@ -45,8 +45,12 @@ class _Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """A worker has given out all outcomes of its unit."""
+class _Hungry:
+    """A worker has read its unit, and wants the next before it embeds what it holds."""
+
+
+class _NoMore:
+    """There is no next unit: sent to a worker, which embeds what it holds, and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ def embed_in_processes(
         while True:
             while len(pool.workers) < n_workers and (unit := waiting.next()) is not None:
                 pool.start(unit)
+            if not pool.workers and (suspect := waiting.next_alone()) is not None:
+                pool.start(suspect)
             if not pool.workers:
                 return
             for worker in pool.ready():
@@ -85,7 +91,7 @@ def _attend(worker: _Worker, pool: _Pool, waiting: _Units) -> Iterator[Outcome |
     """Take what a worker has to say."""
     try:
         message = worker.connection.recv()
-    except (EOFError, OSError):  # it died
+    except (EOFError, OSError):  # it ended, or died
         exit_code = pool.drop(worker)
         if not worker.is_ready:
             raise ModelError(
@@ -99,12 +105,8 @@ def _attend(worker: _Worker, pool: _Pool, waiting: _Units) -> Iterator[Outcome |
             raise message.error
         case _Ready():
             worker.is_ready = True
-        case _Done():
-            unit = waiting.next()
-            if unit is None:
-                pool.drop(worker)
-            else:
-                worker.give(unit)
+        case _Hungry():
+            worker.give(waiting.next())
         case Advance():
             yield message
         case _:
@@ -117,10 +119,13 @@ class _Units:
 
     def __init__(self, units: Iterable[list[Job]]) -> None:
         self._units = iter(units)
-        self._again: deque[list[Job]] = deque()
+        self._alone: deque[list[Job]] = deque()
 
     def next(self) -> list[Job] | None:
-        return self._again.popleft() if self._again else next(self._units, None)
+        return next(self._units, None)
+
+    def next_alone(self) -> list[Job] | None:
+        return self._alone.popleft() if self._alone else None
 
     def take_back(self, worker: _Worker) -> Iterator[Failed]:
         """What a dead worker had in hand: a lone file is to blame, several are not known to be."""
@@ -128,22 +133,24 @@ class _Units:
             for job in worker.unsettled.values():
                 yield Failed(job.file, CRASHED, transient=False)
         else:
-            self._again.extend([job] for job in worker.unsettled.values())
+            self._alone.extend([job] for job in worker.unsettled.values())
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
     process: BaseProcess
     connection: Connection
-    unsettled: dict[object, Job] = field(default_factory=dict)  # by path
-    n_given: int = 0  # files in the unit it has
+    unsettled: dict[object, Job] = field(default_factory=dict)  # by path; no outcome yet
+    n_given: int = 0  # files, in all
     is_ready: bool = False  # its model is loaded
 
-    def give(self, unit: list[Job]) -> None:
-        self.unsettled = {job.file.path: job for job in unit}
-        self.n_given = len(unit)
+    def give(self, unit: list[Job] | None) -> None:
+        """The next unit, if there is one; a worker with a suspect in hand gets no other file."""
+        jobs = unit or []
+        self.unsettled |= {job.file.path: job for job in jobs}
+        self.n_given += len(jobs)
         with contextlib.suppress(OSError):  # it died; receiving from it says so, too
-            self.connection.send(unit)
+            self.connection.send(unit or _NoMore())
 
 
 class _Pool:
@@ -177,7 +184,7 @@ class _Pool:
         return [worker for worker in self.workers if worker.connection in speaking]
 
     def drop(self, worker: _Worker) -> int | None:
-        """Be done with a worker, which ends when it finds its pipe closed; its exit code."""
+        """Be done with a worker that ended, or will when it finds its pipe closed; its code."""
         self.workers.remove(worker)
         worker.connection.close()
         worker.process.join()
@@ -192,19 +199,24 @@ class _Pool:
 
 
 def _work(connection: Connection, factory: EncoderFactory, chunking: Chunking) -> None:
-    """The life of a worker: until the pipe ends, take units and give out their outcomes."""
+    """The life of a worker: take units and give out their outcomes, until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that owns the index
     try:
         encoder = factory.build()
         connection.send(_Ready())
-        while True:
-            for outcome in embed_files(connection.recv(), encoder, chunking):
-                connection.send(outcome)
-            connection.send(_Done())
+        for outcome in embed_files(_jobs_from(connection), encoder, chunking):
+            connection.send(outcome)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # whoever asked is gone, or has no more work
+        return  # whoever asked is gone
     except Exception as error:
         _say_broken(connection, error)
+
+
+def _jobs_from(connection: Connection) -> Iterator[Job]:
+    """Unit after unit as one stream, so that batches span units, too."""
+    while not isinstance(unit := connection.recv(), _NoMore):
+        yield from unit
+        connection.send(_Hungry())
 
 
 def _say_broken(connection: Connection, error: Exception) -> None:
