@@ -23,7 +23,7 @@ class EncoderSpec:
     dtype: str
     device: str
     batch_size: int
-    num_threads: int | None = None  # of torch, for one operation; None leaves it alone
+    num_threads: int | None  # of torch, for one operation; None leaves it alone
 
     @property
     def fingerprint(self) -> str:
@@ -66,7 +66,9 @@ def encoder_spec(settings: Settings, existing: CollectionInfo | None = None) -> 
         from alm2vec_search.model.hardware import preferred_dtype
 
         dtype = preferred_dtype(settings.device)
-    return EncoderSpec(model, dtype, settings.device, settings.batch_size)
+    # Threads wait for each other: beside another busy process, two took ten times as long as one.
+    num_threads = 1 if settings.device == "cpu" else None
+    return EncoderSpec(model, dtype, settings.device, settings.batch_size, num_threads)
 
 
 def open_collection(settings: Settings) -> EdgeCollection:
