@@ -65,6 +65,14 @@ def test_advances_add_up(library: Path) -> None:
     assert sum(a.audio_s for a in advances) == pytest.approx(12)
 
 
+def test_batches_span_units(library: Path) -> None:
+    for i in range(5):
+        write_tone(library / f"{i}.wav", duration_s=1)
+    units = [[job] for job in jobs_in(library)]
+    given = embed_in_processes(units, FakeEncoder(), CHUNKING, 1)
+    assert [o.n_chunks for o in given if isinstance(o, Advance)] == [5]
+
+
 def test_no_work_starts_no_process() -> None:
     assert outcomes([], DiesAtOnce()) == {}
 
