@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -412,13 +413,16 @@ class TestProcesses:
         for i in range(200):
             write_tone(library / f"{i}.wav", duration_s=60, peak=0.2 + i / 1000)
         process = subprocess.Popen(
-            [*ALM2VEC, "index", str(library)], stderr=subprocess.PIPE, text=True
+            [*ALM2VEC, "index", str(library)],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not as inherited
         )
         with process:
             assert process.stderr is not None
             assert "small" in process.stderr.readline()
             time.sleep(6)
-            process.send_signal(2)
+            process.send_signal(signal.SIGINT)
             said = process.stderr.read()
         assert process.returncode == 130
         assert said.splitlines()[-1] == "interrupted; what was done until here is kept"
