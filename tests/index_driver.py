@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from alm2vec_search.domain import Embeddings, Hit, Waveform
     from indexer.embedding import Advance, Job, Outcome
-    from indexer.pipeline import IndexReport
+    from indexer.pipeline import IndexReport, Progress
 
 CHUNKING = Chunking(window_s=2, hop_s=2)
 SAMPLING_RATE = 16_000
@@ -61,6 +61,7 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.encoder = CountingEncoder()
+        self.progress: Progress = NoProgress()
 
     @contextmanager
     def open(self) -> Iterator[tuple[EdgeCollection, Manifest]]:
@@ -84,7 +85,7 @@ class Index:
                 manifest,
                 walk=partial(walk, suffixes=AUDIO_SUFFIXES, **options),
                 embed=self.embed,
-                progress=NoProgress(),
+                progress=self.progress,
             )
             return pipeline.run([library_root(r) for r in roots], retry_skipped=retry_skipped)
 

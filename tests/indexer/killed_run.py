@@ -1,4 +1,7 @@
-"""An index run in a process of its own, to be killed: `python killed_run.py STORE LIBRARY`."""
+"""An index run in a process of its own, to be killed: `python killed_run.py STORE LIBRARY`.
+
+Prints a line for every file that it is done with.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,13 @@ from pathlib import Path
 
 from alm2vec_search.testing import FakeEncoder
 from indexer import pipeline, workers
+from indexer.progress import NoProgress
+
+
+class Loud(NoProgress):
+    def finished(self, path: Path, note: str | None) -> None:
+        print("done with a file", flush=True)
+
 
 if __name__ == "__main__":
     store, library = map(Path, sys.argv[1:])
@@ -20,6 +30,6 @@ if __name__ == "__main__":
     index.embed = partial(  # type: ignore[method-assign]
         workers.embed_in_processes, factory=FakeEncoder(), chunking=CHUNKING, n_workers=2
     )
-    print("started", flush=True)
+    index.progress = Loud()
     index.run(library)
     print("finished", flush=True)

@@ -37,15 +37,16 @@ def change_library(library: Path) -> None:
     shutil.rmtree(library / "3")
 
 
-def run_until(moment_s: float, store: Path, library: Path) -> bool:
-    """Run, and kill after so many seconds; whether it was done before that."""
+def run_until(n_files: int, store: Path, library: Path, delay_s: float) -> bool:
+    """Run, and kill a moment after so many files; whether it was cut short by that."""
     command = [sys.executable, str(RUN), str(store), str(library)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
-        time.sleep(moment_s)
+        for _ in range(n_files):
+            process.stdout.readline()
+        time.sleep(delay_s)
         process.send_signal(signal.SIGKILL)
-        return "finished" in process.stdout.read()
+        return "finished" not in process.stdout.read()
 
 
 def test_killed_again_and_again(tmp_path: Path, library: Path) -> None:
@@ -53,10 +54,11 @@ def test_killed_again_and_again(tmp_path: Path, library: Path) -> None:
     make_library(library)
     killed, undisturbed = Index(tmp_path / "killed"), Index(tmp_path / "undisturbed")
     n_cut_short = 0
-    for step in (lambda _: None, change_library):
+    for step, most in ((lambda _: None, 100), (change_library, 30)):
         step(library)
         for _ in range(N_KILLS // 2):
-            n_cut_short += not run_until(rng.uniform(0.3, 1.5), killed.folder, library)
+            n_files, delay_s = rng.randint(1, most), rng.uniform(0, 0.02)
+            n_cut_short += run_until(n_files, killed.folder, library, delay_s)
         assert not killed.run(library).skipped
         undisturbed.run(library)
         assert killed.dump() == undisturbed.dump()
