@@ -7,6 +7,7 @@
     │   ├── DecodeError                 no decoder could read it
     │   └── EmptyAudio                  it was read, and there is no sound in it
     ├── ModelError                      a model that can't be loaded or used
+    │   └── ModelNotHere                it is one of a hub, and was not fetched yet
     ├── CollectionError                 the store of vectors
     │   ├── CollectionNotFound          nothing was indexed yet
     │   ├── IncompatibleCollection      its vectors were made by another model or chunking
@@ -81,6 +82,16 @@ class EmptyAudio(AudioError):
 
 class ModelError(Alm2VecError):
     """A model can't be loaded, or can't do what was asked of it."""
+
+
+class ModelNotHere(ModelError):
+    """A model of a hub that was not fetched yet."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"{model} isn't on this machine", hint=f"alm2vec model pull {model} fetches it"
+        )
+        self.model = model
 
 
 class CollectionError(Alm2VecError):

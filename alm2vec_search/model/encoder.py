@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
+from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
 from alm2vec_search.errors import ModelError
+from alm2vec_search.model.batched import BatchedModel
 from alm2vec_search.model.loading import explained, load_model
 from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor, ModelInput
 
@@ -19,24 +21,24 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16")
 
+log = logging.getLogger(__name__)
+
 
 class ALM2VecEncoder:
     """Batched, without gradients, deterministic. Meets `alm2vec_search.domain.Encoder`.
 
-    The audio encoder computes in `dtype`; everything after it in float32.
-
     Args:
         files: the model.
-        dtype: `float32` or `bfloat16`.
+        dtype: `float32` or `bfloat16`, of what the model's config lets compute in it (`reduced`).
         device: as torch names it.
-        batch_size: inputs at a time. On a CPU more than about 8 is slower, not faster.
+        batch_size: inputs at a time, at most; None is what suits the device.
 
     Raises:
         ModelError: the model can't be loaded, or the device isn't there.
     """
 
     def __init__(
-        self, files: ModelFiles, *, dtype: str, device: str = "cpu", batch_size: int = 8
+        self, files: ModelFiles, *, dtype: str, device: str = "cpu", batch_size: int | None = None
     ) -> None:
         if dtype not in DTYPES:
             raise ModelError(
@@ -46,14 +48,14 @@ class ALM2VecEncoder:
         self.fingerprint = files.fingerprint(dtype)
         self.embedding_dim = files.embedding_dim
         self.device = device
-        self._batch_size = batch_size
         self._model = load_model(files, getattr(torch, dtype), device)
         self._config = self._model.config
         self.sampling_rate: int = self._model.audio_encoder.sampling_rate
         with explained(files):
-            self._processor = ALM2VecProcessor.from_folder(
-                files.folder, self._config, self._model.audio_projector.count_tokens
+            processor = ALM2VecProcessor.from_folder(
+                files.tokenizer_folder, self._config, self._model.count_audio_tokens
             )
+        self._batched = BatchedModel(self._model, processor, batch_size)
 
     def encode_query(
         self,
@@ -63,7 +65,8 @@ class ALM2VecEncoder:
         instruction: str | None = None,
     ) -> Embeddings:
         """Embed what is asked: text, audio or both, index-aligned → float32 [n, dim]."""
-        return self._encode(text, audio, instruction, self._config.query_instruction)
+        instruction = self._config.query_instruction if instruction is None else instruction
+        return normalised(self.project(text, audio, instruction))
 
     def encode_document(
         self,
@@ -73,52 +76,54 @@ class ALM2VecEncoder:
         instruction: str | None = None,
     ) -> Embeddings:
         """Embed what is searched: text, audio or both, index-aligned → float32 [n, dim]."""
-        return self._encode(text, audio, instruction, self._config.document_instruction)
+        instruction = self._config.document_instruction if instruction is None else instruction
+        return normalised(self.project(text, audio, instruction))
 
-    def _encode(
+    def project(
         self,
         text: Sequence[str | None] | None,
         audio: Sequence[Waveform | None] | None,
-        instruction: str | None,
-        default_instruction: str,
+        instruction: str,
     ) -> Embeddings:
-        instruction = default_instruction if instruction is None else instruction
-        inputs = [
-            ModelInput(words, sound, instruction) for words, sound in self._align(text, audio)
-        ]
-        embeddings = np.empty((len(inputs), self.embedding_dim), dtype=np.float32)
-        by_length = sorted(range(len(inputs)), key=lambda i: _length(inputs[i]))
-        for start in range(0, len(inputs), self._batch_size):
-            rows = by_length[start : start + self._batch_size]
-            batch = self._processor([inputs[row] for row in rows])
-            batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-            with torch.inference_mode():
-                embeddings[rows] = self._model(**batch).cpu().numpy()
-        return embeddings
+        """As the two above, but the vectors as long as the model makes them: float32 [n, dim]."""
+        pairs = aligned(text, audio, self.sampling_rate)
+        self._say_what_is_not_heard([sound for _, sound in pairs if sound is not None])
+        return self._batched.project(
+            [ModelInput(words, sound, instruction) for words, sound in pairs]
+        )
 
-    def _align(
-        self, text: Sequence[str | None] | None, audio: Sequence[Waveform | None] | None
-    ) -> list[tuple[str | None, Waveform | None]]:
-        """Pair the two halves of each input.
-
-        Raises:
-            ValueError: there is neither, they differ in number, or a sound is empty or at another
-                rate than the model's.
-        """
-        if text is None and audio is None:
-            raise ValueError("give text, audio, or both")
-        n = len(text if text is not None else audio if audio is not None else ())
-        pairs = list(zip(text or [None] * n, audio or [None] * n, strict=True))
-        for words, sound in pairs:
-            if words is None and sound is None:
-                raise ValueError("an input is text, audio, or both")
-            if sound is not None and sound.sampling_rate != self.sampling_rate:
-                raise ValueError(f"sound at {sound.sampling_rate} Hz, not {self.sampling_rate}")
-            if sound is not None and not len(sound.samples):
-                raise ValueError("a sound without samples")
-        return pairs
+    def _say_what_is_not_heard(self, sounds: Sequence[Waveform]) -> None:
+        heard = self._batched.processor.num_samples
+        cut = sum(len(sound.samples) > heard(sound) for sound in sounds)
+        if cut:
+            most = self._config.max_audio_s
+            log.warning("%s hears %g s of a sound: %d were longer", self.name, most, cut)
 
 
-def _length(item: ModelInput) -> tuple[int, int]:
-    """What inputs are sorted by, so that a batch holds little padding."""
-    return (len(item.audio.samples) if item.audio else 0, len(item.text or ""))
+def aligned(
+    text: Sequence[str | None] | None, audio: Sequence[Waveform | None] | None, sampling_rate: int
+) -> list[tuple[str | None, Waveform | None]]:
+    """Pair the two halves of each input.
+
+    Raises:
+        ValueError: there is neither, they differ in number, or a sound is empty or at another
+            rate than the model's.
+    """
+    if text is None and audio is None:
+        raise ValueError("give text, audio, or both")
+    n = len(text if text is not None else audio if audio is not None else ())
+    pairs = list(zip(text or [None] * n, audio or [None] * n, strict=True))
+    for words, sound in pairs:
+        if words is None and sound is None:
+            raise ValueError("an input is text, audio, or both")
+        if sound is not None and sound.sampling_rate != sampling_rate:
+            raise ValueError(f"sound at {sound.sampling_rate} Hz, not {sampling_rate}")
+        if sound is not None and not len(sound.samples):
+            raise ValueError("a sound without samples")
+    return pairs
+
+
+def normalised(vectors: Embeddings) -> Embeddings:
+    """Rows [n, dim] of length 1."""
+    unit: Embeddings = F.normalize(torch.from_numpy(vectors), dim=-1).numpy()
+    return unit

@@ -100,7 +100,7 @@ class YamnetModel(nn.Module):
             x = block(x)
         return x.mean(dim=(2, 3))  # [16, 1024]
 
-    def fuse(self, dtype: torch.dtype) -> None:
+    def compute_in(self, dtype: torch.dtype) -> None:
         """Fold the norms into the convolutions and compute these in `dtype`: for encoding only."""
         for module in list(self.modules()):
             if isinstance(module, ConvNorm):
@@ -136,8 +136,8 @@ class LogMel(nn.Module):
 
     def reset_buffers(self) -> None:
         """Compute the window and the filterbank; they aren't stored with the weights."""
-        self.window = torch.hann_window(WINDOW, periodic=True, device="cpu")
-        self.mel_weights = torch.from_numpy(mel_filterbank())
+        self.window.copy_(torch.hann_window(WINDOW, periodic=True))
+        self.mel_weights.copy_(torch.from_numpy(mel_filterbank()))
 
     def forward(self, waveforms: Tensor) -> Tensor:
         frames = waveforms.unfold(1, WINDOW, HOP)  # [B, F, 400]

@@ -56,6 +56,11 @@ class ALM2VecProcessor:
         self.config = config
         self.count_audio_tokens = count_audio_tokens
         self.audio_id = self._special_id(config.audio_token)
+        if config.audio_token_id not in (None, self.audio_id):
+            raise ValueError(
+                f"{config.audio_token!r} is token {self.audio_id} of the tokenizer, and "
+                f"{config.audio_token_id} of the config"
+            )
         self.pad_id = int(getattr(config.text_config, "pad_token_id", None) or 0)
         self.layout = [part for part in SLOT.split(config.prompt) if part]
         self.written = {
@@ -68,33 +73,47 @@ class ALM2VecProcessor:
     def from_folder(
         cls, folder: Path, config: ALM2VecConfig, count_audio_tokens: Callable[[Tensor], Tensor]
     ) -> ALM2VecProcessor:
-        """With the `tokenizer.json` of a model's folder."""
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return cls(tokenizer, config, count_audio_tokens)
+        """With the tokenizer of a model's folder."""
+        return cls(load_tokenizer(folder), config, count_audio_tokens)
 
     def __call__(self, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
         """One batch, padded on the right: the arguments of `ALM2VecModel.forward`."""
         clips = [i.audio for i in inputs if i.audio is not None]
-        lengths = torch.tensor([len(clip.samples) for clip in clips], dtype=torch.int64)  # [A]
-        counts = iter(self.count_audio_tokens(lengths).tolist())
+        audio = self.stack(clips)
+        counts = iter(self.count_audio_tokens(audio["waveform_lengths"]).tolist())
         sequences = [self.write(i, 0 if i.audio is None else next(counts)) for i in inputs]
+        batch = self.pad(sequences)
+        if not clips:
+            del batch["audio_mask"]
+            return batch
+        return batch | audio
+
+    def stack(self, clips: Sequence[Waveform]) -> dict[str, Tensor]:
+        """Clips → `waveforms` float32 [A, N], padded on the right, and `waveform_lengths` [A]."""
+        lengths = torch.tensor([self.num_samples(clip) for clip in clips], dtype=torch.int64)  # [A]
+        longest = int(lengths.max()) if clips else 0
+        waveforms = np.zeros((len(clips), longest), dtype=np.float32)  # [A, N]
+        for row, (clip, n) in enumerate(zip(clips, lengths.tolist(), strict=True)):
+            waveforms[row, :n] = clip.samples[:n]
+        return {"waveforms": torch.from_numpy(waveforms), "waveform_lengths": lengths}
+
+    def num_samples(self, clip: Waveform) -> int:
+        """How much of a clip is heard: all of it, or as much as the config says at most."""
+        n_samples = len(clip.samples)
+        if self.config.max_audio_s is None:
+            return n_samples
+        return min(n_samples, round(self.config.max_audio_s * clip.sampling_rate))
+
+    def pad(self, sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """Token ids of each input → `input_ids`, `attention_mask` and `audio_mask`, each [B, L]."""
         longest = max(map(len, sequences))
-        input_ids = torch.full((len(inputs), longest), self.pad_id)
+        input_ids = torch.full((len(sequences), longest), self.pad_id)
         attention_mask = torch.zeros_like(input_ids)
         for row, sequence in enumerate(sequences):
             input_ids[row, : len(sequence)] = torch.tensor(sequence)
             attention_mask[row, : len(sequence)] = 1
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if clips:
-            waveforms = np.zeros((len(clips), int(lengths.max())), dtype=np.float32)  # [A, N]
-            for row, clip in enumerate(clips):
-                waveforms[row, : len(clip.samples)] = clip.samples
-            batch |= {
-                "audio_mask": (input_ids == self.audio_id) & attention_mask.bool(),
-                "waveforms": torch.from_numpy(waveforms),
-                "waveform_lengths": lengths,
-            }
-        return batch
+        audio_mask = (input_ids == self.audio_id) & attention_mask.bool()
+        return {"input_ids": input_ids, "attention_mask": attention_mask, "audio_mask": audio_mask}
 
     def write(self, item: ModelInput, num_audio_tokens: int) -> list[int]:
         """The token ids of one input. Text that doesn't fit is cut; nothing else is."""
@@ -134,3 +153,17 @@ class ALM2VecProcessor:
         if token_id is None:
             raise ValueError(f"the tokenizer has no token {token!r}")
         return int(token_id)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model's folder: `tokenizer.json`, or what Qwen's was made from.
+
+    Raises:
+        Exception: whatever tokenizers or transformers say of damaged files.
+    """
+    if (folder / "tokenizer.json").is_file():
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    from transformers import Qwen2Tokenizer
+
+    tokenizer: Tokenizer = Qwen2Tokenizer.from_pretrained(folder).backend_tokenizer
+    return tokenizer

@@ -53,12 +53,46 @@ class SoftWordProjector(nn.Module):
         weights = weights / mean.clamp(min=torch.finfo(weights.dtype).tiny)
         return self.words[heard].flatten(1, 2), weights.flatten(1, 2)
 
-    def count_tokens(self, lengths: Tensor) -> Tensor:
-        """Tokens of clips of so many samples [B]: the same for all."""
-        return torch.full_like(lengths, self.num_tokens)
+    def count_tokens(self, n_frames: Tensor) -> Tensor:
+        """Tokens of clips of so many frames [B]: the same for all."""
+        return torch.full_like(n_frames, self.num_tokens)
 
 
-def build_projector(config: dict[str, Any], frame_size: int, hidden_size: int) -> SoftWordProjector:
+class SubsampleProjector(nn.Module):
+    """Join so many frames end to end, and map them into the language model: MiDashengLM's own.
+
+    Frames that don't fill a group are dropped, but for a clip that has no whole group. Key names
+    are those of the published checkpoints: both layers have biases, which some ports drop.
+
+    frames [B, T, D] → tokens [B, K, H] and their weights [B, K], which are all 1.
+    """
+
+    def __init__(self, frame_size: int, hidden_size: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.net = nn.Sequential(
+            nn.Linear(factor * frame_size, hidden_size),
+            nn.GELU(),
+            nn.Linear(hidden_size, hidden_size),
+        )
+
+    def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        n_tokens = max(1, frames.shape[1] // self.factor)
+        filling = max(0, self.factor - frames.shape[1])
+        frames = nn.functional.pad(frames, (0, 0, 0, filling))[:, : n_tokens * self.factor]
+        groups = frames.reshape(len(frames), n_tokens, -1)  # [B, K, factor · D], frame by frame
+        return self.net(groups), mask.new_ones(groups.shape[:2], dtype=torch.float32)
+
+    def count_tokens(self, n_frames: Tensor) -> Tensor:
+        """Tokens of clips of so many frames [B]."""
+        return (n_frames // self.factor).clamp(min=1)
+
+
+Projector = SoftWordProjector | SubsampleProjector
+PROJECTORS = {"soft_words": SoftWordProjector, "subsample": SubsampleProjector}
+
+
+def build_projector(config: dict[str, Any], frame_size: int, hidden_size: int) -> Projector:
     """The projector that `config["kind"]` names.
 
     Raises:
@@ -66,6 +100,7 @@ def build_projector(config: dict[str, Any], frame_size: int, hidden_size: int) -
     """
     fields = dict(config)
     kind = fields.pop("kind", None)
-    if kind == "soft_words":
-        return SoftWordProjector(frame_size, hidden_size, **fields)
-    raise ValueError(f"no projector is called {kind!r}; there is soft_words")
+    if kind not in PROJECTORS:
+        raise ValueError(f"no projector is called {kind!r}; there are {', '.join(PROJECTORS)}")
+    projector: Projector = PROJECTORS[kind](frame_size, hidden_size, **fields)
+    return projector

@@ -22,6 +22,7 @@ from transformers import AutoConfig
 
 from alm2vec_search.model.configuration_alm2vec import ALM2VecConfig
 from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
+from alm2vec_search.model.projector import SoftWordProjector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,7 @@ def start(yamnet: Path, class_map: Path, minilm: Path, out: Path) -> None:
     model = ALM2VecModel(config)
     encoder = load_file(yamnet)
     projector = model.audio_projector
+    assert isinstance(projector, SoftWordProjector)
     projector.detector.weight.data = encoder.pop("classifier.weight")
     projector.detector.bias.data = encoder.pop("classifier.bias")
     model.audio_encoder.load_state_dict(encoder)

@@ -70,7 +70,7 @@ def tiny_model() -> Callable[..., ALM2VecModel]:
             if isinstance(part, torch.nn.Conv2d):
                 torch.nn.init.kaiming_normal_(part.weight)
         if fuse:  # it is quicker, but no longer what is saved
-            model.audio_encoder.fuse(torch.float32)
+            model.audio_encoder.compute_in(torch.float32)
         return model
 
     return make

@@ -4,7 +4,9 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from alm2vec_search.errors import ModelError
 from alm2vec_search.model import hub
@@ -13,7 +15,12 @@ from alm2vec_search.model.hub import BUNDLED_FOLDER, ModelFiles, dtype_of, find_
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONFIG = {"model_type": "alm2vec", "embedding_dim": None, "text_config": {"hidden_size": 384}}
+CONFIG = {
+    "model_type": "alm2vec",
+    "audio_config": {"model_type": "yamnet"},
+    "embedding_dim": None,
+    "text_config": {"hidden_size": 384},
+}
 
 
 @pytest.fixture
@@ -23,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "tokenizer.json").write_text("{}")
-    (folder / "base.safetensors").write_bytes(b"base")
-    (folder / "adapter.safetensors").write_bytes(b"adapter")
+    save_file({"base": np.zeros(3, np.float32)}, folder / "base.safetensors")
+    save_file({"adapter": np.zeros(3, np.float32)}, folder / "adapter.safetensors")
     return folder
 
 
@@ -44,16 +51,17 @@ def test_a_fingerprint_stays_when_nothing_changes(folder: Path) -> None:
 )
 def test_a_fingerprint_moves_with_each_file(folder: Path, part: str) -> None:
     before = fingerprint(folder)
-    content = (folder / part).read_bytes()
-    (folder / part).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    (folder / part).write_bytes((folder / part).read_bytes() + b" ")
 
     assert fingerprint(folder) != before
 
 
 def test_a_fingerprint_moves_when_tensors_come_or_change_places(folder: Path) -> None:
     found = {fingerprint(folder)}
-    (folder / "adapter.safetensors").write_bytes(b"base")
-    (folder / "base.safetensors").write_bytes(b"adapter")
+    one, other = folder / "adapter.safetensors", folder / "base.safetensors"
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
     found.add(fingerprint(folder))
     (folder / "more.safetensors").write_bytes(b"")
     found.add(fingerprint(folder))
@@ -100,21 +108,24 @@ def test_the_dimension_is_in_the_config(
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("config", "message"),
     [
-        "{",
-        "[]",
-        "{}",
-        '{"model_type": "alm2vec"}',
-        '{"model_type": "alm2vec", "text_config": null}',
-        '{"model_type": "bert", "text_config": {"hidden_size": 384}}',
-        '{"model_type": "alm2vec", "embedding_dim": "many"}',
+        ("{", r"config\.json can't be read: "),
+        ("[]", r"config\.json holds no JSON object"),
+        ("{}", "doesn't describe an ALM2Vec model"),
+        ('{"model_type": "alm2vec"}', "doesn't describe an ALM2Vec model"),
+        ('{"model_type": "alm2vec", "text_config": null}', "doesn't describe an ALM2Vec model"),
+        (
+            '{"model_type": "bert", "text_config": {"hidden_size": 384}}',
+            "doesn't describe an ALM2Vec model",
+        ),
+        ('{"model_type": "alm2vec", "embedding_dim": "many"}', "doesn't describe an ALM2Vec model"),
     ],
 )
-def test_a_config_of_something_else_is_an_error(folder: Path, config: str) -> None:
+def test_a_config_of_something_else_is_an_error(folder: Path, config: str, message: str) -> None:
     (folder / "config.json").write_text(config)
 
-    with pytest.raises(ModelError, match=r"config\.json doesn't describe an ALM2Vec model"):
+    with pytest.raises(ModelError, match=message):
         _ = find_model(str(folder)).embedding_dim
 
 
@@ -137,7 +148,7 @@ def test_a_missing_model_is_named() -> None:
     with pytest.raises(ModelError, match="no model is called large") as caught:
         find_model("large")
 
-    assert caught.value.hint == "use small, or the folder of a model"
+    assert caught.value.hint == "use small, a model's folder, or owner/name of a hub"
 
 
 @pytest.mark.parametrize(

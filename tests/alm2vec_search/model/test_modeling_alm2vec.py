@@ -212,5 +212,5 @@ def test_a_language_model_has_no_head_of_its_own(tiny_model: MakeModel) -> None:
 def test_unknown_parts_are_named() -> None:
     with pytest.raises(ValueError, match="pooling is one of mean, eos, not 'max'"):
         ALM2VecConfig(pooling="max")
-    with pytest.raises(ValueError, match="no audio encoder is called 'whisper'; there is yamnet"):
+    with pytest.raises(ValueError, match="'whisper'; there are yamnet, dasheng"):
         build_audio_encoder({"model_type": "whisper"})

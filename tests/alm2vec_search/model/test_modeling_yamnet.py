@@ -108,7 +108,9 @@ def test_scores_are_tensorflows(
         scores = torch.sigmoid(detector(frames.float()))[0, :5].numpy()
 
     assert np.abs(scores - reference["scores"]).max() < most  # measured 0.0065 and 0.018, of 0.43
-    assert (scores.argmax(axis=1) == reference["scores"].argmax(axis=1)).all()
+    loudest = reference["scores"].max(axis=1)  # of several that tie, any may come out first
+    chosen = reference["scores"][np.arange(5), scores.argmax(axis=1)]
+    assert (loudest - chosen < most).all()
 
 
 def test_mel_filterbank_is_a_row_of_triangles() -> None:
@@ -177,10 +179,10 @@ def test_fuse_changes_nothing(yamnet: YamnetModel) -> None:
 
 def test_fuse_happens_once() -> None:
     model = YamnetModel()
-    model.fuse(torch.float32)
+    model.compute_in(torch.float32)
 
     with pytest.raises(TypeError, match="folded before"):
-        model.fuse(torch.float32)
+        model.compute_in(torch.float32)
 
 
 def test_a_clip_is_the_same_in_company(yamnet: YamnetModel) -> None:

@@ -103,5 +103,7 @@ def test_a_projector_is_built_by_its_kind() -> None:
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(ValueError, match=r"no projector is called 'q_former'; there is soft_words"):
+    with pytest.raises(
+        ValueError, match=r"no projector is called 'q_former'; there are soft_words, subsample"
+    ):
         build_projector({"kind": "q_former"}, frame_size=5, hidden_size=4)

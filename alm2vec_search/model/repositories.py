@@ -1,0 +1,138 @@
+"""Models of a hub: what of them is on this machine, and fetching them.
+
+huggingface_hub does the work, so that `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and proxies are what
+they are for transformers, and a model that transformers has fetched is not fetched again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alm2vec_search.errors import ModelError, ModelNotHere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+# Never a pickle, and code only to be read: nothing of it runs unless that is asked for.
+WANTED = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.py", "LICENSE*", "README.md"]
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A model of a hub, at a branch, tag or commit."""
+
+    repo_id: str
+    revision: str | None = None  # None is its main branch, as it was when it was fetched last
+
+    @classmethod
+    def parse(cls, name: str) -> Repository | None:
+        """`owner/name`, or `owner/name@revision`; None for what isn't such a name.
+
+        >>> Repository.parse("cara-ai/ALM2Vec-FT@v1")
+        Repository(repo_id='cara-ai/ALM2Vec-FT', revision='v1')
+        >>> Repository.parse("./model")
+        """
+        found = NAME.fullmatch(name)
+        if found is None or found["repo"].startswith("."):
+            return None
+        return cls(found["repo"], found["revision"])
+
+    def __str__(self) -> str:
+        return self.repo_id if self.revision is None else f"{self.repo_id}@{self.revision}"
+
+    def pinned(self, folder: Path) -> Repository:
+        """The same at the commit that a snapshot's folder is called after."""
+        return Repository(self.repo_id, folder.name)
+
+    def local(self) -> Path:
+        """The folder of what was fetched before.
+
+        Raises:
+            ModelNotHere: nothing was.
+        """
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+        try:
+            return Path(
+                snapshot_download(
+                    self.repo_id,
+                    revision=self.revision,
+                    local_files_only=True,
+                    allow_patterns=WANTED,
+                )
+            )
+        except (LocalEntryNotFoundError, HFValidationError) as error:
+            raise ModelNotHere(str(self)) from error
+
+    def fetch(self, announce: Callable[[str], None]) -> Path:
+        """Fetch what isn't here yet of the weights and what belongs to them; the folder of it.
+
+        An interrupted fetch goes on where it stopped.
+
+        Args:
+            announce: is told how much there is to fetch, before it is.
+
+        Raises:
+            ModelError: there is no such model, it may not be fetched, or the way there is closed.
+        """
+        from huggingface_hub import snapshot_download
+
+        said: dict[str, Any] = {"revision": self.revision, "allow_patterns": WANTED}
+        try:
+            missing = [
+                file
+                for file in snapshot_download(self.repo_id, dry_run=True, **said)
+                if file.will_download
+            ]
+            if missing:
+                size = sum(file.file_size or 0 for file in missing) / GIGABYTE
+                announce(f"fetching {self}: {len(missing)} files, {size:.1f} GB")
+            return Path(snapshot_download(self.repo_id, **said))
+        except Exception as error:  # of three libraries, and of the operating system
+            message, hint = self._explain(error)
+            raise ModelError(message, hint=hint) from error
+
+    def _explain(self, error: Exception) -> tuple[str, str]:
+        from huggingface_hub import constants, errors
+
+        if isinstance(error, errors.GatedRepoError):
+            return (
+                f"{self} asks for its terms to be accepted",
+                "accept them there, and set HF_TOKEN",
+            )
+        if isinstance(error, errors.RevisionNotFoundError):
+            return f"{self.repo_id} has no revision {self.revision}", "leave out @ for its newest"
+        if isinstance(error, errors.RepositoryNotFoundError):
+            return (
+                f"there is no model {self.repo_id}",
+                "check the name; a private one needs HF_TOKEN",
+            )
+        if isinstance(error, errors.HFValidationError):
+            return f"{self.repo_id} is no name of a model", "a name looks like owner/model"
+        if constants.HF_HUB_OFFLINE:
+            return f"{self} isn't on this machine", "HF_HUB_OFFLINE is set: unset it to fetch it"
+        return (
+            f"{self} can't be fetched: {' '.join(str(error).split())[:200]}",
+            "check the network and the room on the disk; what was fetched is kept",
+        )
+
+
+def fetched() -> Iterator[tuple[Repository, Path]]:
+    """The models that are on this machine, each snapshot of them."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cache = scan_cache_dir()
+    except CacheNotFound:
+        return
+    for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
+        if repo.repo_type == "model":
+            for revision in repo.revisions:
+                yield Repository(repo.repo_id, revision.commit_hash), Path(revision.snapshot_path)
