@@ -188,7 +188,8 @@ class LogMel(nn.Module):
             applied = fn(tensor)
             return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
 
-        return super()._apply(moved, recurse)
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]  # torch's own
+        return self
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         with torch.autocast(waveforms.device.type, enabled=False):
