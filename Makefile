@@ -38,6 +38,7 @@ format:
 
 .venv/dev: .venv/torch pyproject.toml
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps dasheng
 	@touch $@ .venv/app
 
 clean:

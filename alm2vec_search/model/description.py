@@ -38,7 +38,7 @@ class Description:
         tensors: by our names.
         front_end: what the checkpoint keeps of the audio front end, by our names of the buffers. We
             compute these; what is kept must agree.
-        lora: by the module that they belong to and peft's own ending, in our names.
+        lora: by our name of the module that they change, and what they are to it: `lora_A.weight`.
     """
 
     fields: dict[str, Any]
@@ -55,6 +55,15 @@ class Description:
     def embedding_dim(self) -> int:
         """Of its vectors."""
         return int(self.fields.get("embedding_dim") or self.hidden_size)
+
+    def bytes_in_memory(self, dtype: str) -> int:
+        """Of its weights, once they are loaded to compute in a numeric type."""
+        itemsize = {"float32": 4, "bfloat16": 2}[dtype]
+        sizes = self.sizes()
+        reduced = ["audio_encoder"]
+        if self.fields.get("reduced") == "all":
+            reduced += ["audio_projector", "language_model"]
+        return sum(n * (itemsize if part in reduced else 4) for part, n in sizes.items())
 
     def sizes(self) -> dict[str, int]:
         """How many parameters each part has."""
@@ -108,9 +117,9 @@ def describe_adapter(
     lora: dict[str, StoredTensor] = {}
     for stored, tensor in tensors.items():
         name = stored.removeprefix(PEFT_PREFIX)
-        module, kind, ending = _split_lora(name)
+        module, kind = _split_lora(name)
         if kind:
-            lora[f"{_place(module, base)}.{kind}.{ending}"] = tensor
+            lora[f"{_place(module, base)}.{kind}"] = tensor
             continue
         ours = our_name(name)
         if ours in base.tensors:
@@ -125,18 +134,23 @@ def describe_adapter(
     return replace(base, fields=fields, tensors=whole, lora=lora)
 
 
-def _split_lora(name: str) -> tuple[str, str, str]:
-    """
+def _split_lora(name: str) -> tuple[str, str]:
+    """The module that a tensor changes and what it is to it; or neither, for other tensors.
+
     >>> _split_lora("layers.0.q_proj.lora_A.default.weight")
-    ('layers.0.q_proj', 'lora_A', 'weight')
+    ('layers.0.q_proj', 'lora_A.weight')
+    >>> _split_lora("layers.0.q_proj.lora_magnitude_vector")
+    ('layers.0.q_proj', 'lora_magnitude_vector')
     >>> _split_lora("projection.weight")
-    ('', '', '')
+    ('', '')
     """
     parts = name.split(".")
-    kind = next((part for part in parts if part in LORA), "")
-    if not kind:
-        return "", "", ""
-    return ".".join(parts[: parts.index(kind)]), kind, parts[-1]
+    kind = next((part for part in parts if part in LORA), None)
+    if kind is None:
+        return "", ""
+    place = parts.index(kind)
+    ending = [parts[-1]] if place < len(parts) - 1 else []
+    return ".".join(parts[:place]), ".".join([kind, *ending])
 
 
 def _place(module: str, base: Description) -> str:
