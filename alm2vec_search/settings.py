@@ -24,7 +24,7 @@ def config_path() -> Path:
     return Path(given or Path(platformdirs.user_config_dir("alm2vec")) / "config.toml").expanduser()
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores this process may use: fewer than the machine has, in a container."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -42,15 +42,28 @@ class Settings(BaseSettings):
     )
     store: Path | None = Field(None, description="The index; by default `index` in `home`.")
     model: str | None = Field(
-        None, description="What embeds: `small`, or a model's folder; by default as the index does."
+        None,
+        description="What embeds: `small`, a model's folder, or owner/name of a hub; `st:` before "
+        "one for sentence-transformers; by default as the index does.",
     )
-    device: str = Field("cpu", description="Where it runs, as torch names it.")
+    device: str = Field(
+        "auto",
+        description="Where it runs, as torch names it; auto is the GPU for a large model, if there "
+        "is one, and else the CPU.",
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="What the audio encoder computes in; auto is what is quickest here."
+        "auto", description="What the model computes in; auto is what is quickest here."
     )
-    batch_size: PositiveInt = Field(8, description="Chunks at a time.")
-    workers: PositiveInt = Field(
-        default_factory=_usable_cores, description="Processes that decode and embed."
+    batch_size: PositiveInt | None = Field(
+        None, description="Chunks at a time, at most; by default what suits the device."
+    )
+    workers: PositiveInt | None = Field(
+        None,
+        description="Processes that decode and embed; by default one a core, and a single one for "
+        "a large model or a GPU, as each loads the model.",
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run the code that comes with a model, with all rights you have."
     )
     window_s: PositiveFloat | None = Field(
         None, description="Length of a chunk, in seconds; by default as in the index, or 10."

@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from alm2vec_search.model.hub import BUNDLED, dtype_of, find_model
+from alm2vec_search.errors import ModelNotHere
+from alm2vec_search.model.hub import BUNDLED, Layout, dtype_of, find_model
+from alm2vec_search.model.repositories import Repository
+from alm2vec_search.settings import usable_cores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from alm2vec_search.collection.base import CollectionInfo
     from alm2vec_search.collection.edge import EdgeCollection
     from alm2vec_search.domain import Encoder
+    from alm2vec_search.model.hub import ModelFiles
     from alm2vec_search.search import Searcher
     from alm2vec_search.settings import Settings
+
+MOST_FETCHES = 2  # an adapter, and its base
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +30,34 @@ class EncoderSpec:
     model: str
     dtype: str
     device: str
-    batch_size: int
+    batch_size: int | None  # None is what suits the device
     num_threads: int | None  # of torch, for one operation; None leaves it alone
+    trust_remote_code: bool = False
+
+    @property
+    def files(self) -> ModelFiles:
+        """The model on disk, as it is going to be read."""
+        files = find_model(self.model)
+        return replace(files, layout=Layout.REMOTE_CODE) if self.trust_remote_code else files
 
     @property
     def fingerprint(self) -> str:
         """Of the encoder that `build` would make."""
-        return find_model(self.model).fingerprint(self.dtype)
+        return self.files.fingerprint(self.dtype)
 
     @property
     def embedding_dim(self) -> int:
         """Of the vectors it would make."""
-        return find_model(self.model).embedding_dim
+        files = self.files
+        if files.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+            return self.build().embedding_dim  # nothing that could be read says it
+        return files.embedding_dim
+
+    @property
+    def num_workers(self) -> int:
+        """How many processes with such an encoder suit this machine."""
+        is_alone = self.device != "cpu" or find_model(self.model).is_large
+        return 1 if is_alone else usable_cores()
 
     def build(self) -> Encoder:
         """Load the model.
@@ -43,32 +67,77 @@ class EncoderSpec:
         """
         import torch
 
-        from alm2vec_search.model.encoder import ALM2VecEncoder
-
         if self.num_threads is not None:
             torch.set_num_threads(self.num_threads)
+        files = self.files
+        if files.layout is Layout.REMOTE_CODE:
+            from alm2vec_search.model.remote_code import RemoteCodeEncoder
+
+            return RemoteCodeEncoder(files, dtype=self.dtype, device=self.device)
+        if files.layout is Layout.SENTENCE_TRANSFORMERS:
+            from alm2vec_search.model.st_encoder import SentenceTransformersEncoder
+
+            return SentenceTransformersEncoder(
+                files.folder,
+                name=files.name,
+                fingerprint=files.fingerprint(self.dtype),
+                dtype=self.dtype,
+                device=self.device,
+                batch_size=self.batch_size or 8,
+            )
+        from alm2vec_search.model.encoder import ALM2VecEncoder
+
         return ALM2VecEncoder(
-            find_model(self.model),
-            dtype=self.dtype,
-            device=self.device,
-            batch_size=self.batch_size,
+            files, dtype=self.dtype, device=self.device, batch_size=self.batch_size
         )
 
 
 def encoder_spec(settings: Settings, existing: CollectionInfo | None = None) -> EncoderSpec:
-    """What encodes under these settings; what they leave open is as in the existing index."""
-    wanted = settings.model or (existing.model if existing else BUNDLED)
-    model = find_model(wanted).name  # as it can be found from any folder
-    dtype: str = settings.dtype
+    """What encodes under these settings; what they leave open is as in the existing index.
+
+    Raises:
+        ModelError: there is no such model, or it wasn't fetched yet.
+    """
+    files = find_model(settings.model or (existing.model if existing else BUNDLED))
+    device, dtype = settings.device, str(settings.dtype)
+    if device == "auto" and not files.is_large:
+        device = "cpu"  # where all cores share the work
+    elif device == "auto":
+        from alm2vec_search.model.hardware import preferred_device
+
+        device = preferred_device()
     if dtype == "auto" and existing is not None:
         dtype = dtype_of(existing.fingerprint)
     elif dtype == "auto":
         from alm2vec_search.model.hardware import preferred_dtype
 
-        dtype = preferred_dtype(settings.device)
-    # Threads wait for each other: beside another busy process, two took ten times as long as one.
-    num_threads = 1 if settings.device == "cpu" else None
-    return EncoderSpec(model, dtype, settings.device, settings.batch_size, num_threads)
+        dtype = preferred_dtype(device)
+    return EncoderSpec(
+        model=files.name,  # as it can be found from any folder
+        dtype=dtype,
+        device=device,
+        batch_size=settings.batch_size,
+        # Threads wait for each other: beside another busy process, two took ten times as long as
+        # one. A large model has the machine for itself.
+        num_threads=1 if device == "cpu" and not files.is_large else None,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def fetch_model(name: str, announce: Callable[[str], None]) -> ModelFiles:
+    """The model of that name; what of it, or of the base it needs, isn't here is fetched.
+
+    Raises:
+        ModelError: there is no such model, or it can't be fetched.
+    """
+    for _ in range(MOST_FETCHES):
+        try:
+            return find_model(name)
+        except ModelNotHere as missing:
+            repository = Repository.parse(missing.model)
+            assert repository is not None
+            repository.fetch(announce)
+    return find_model(name)
 
 
 def open_collection(settings: Settings) -> EdgeCollection:

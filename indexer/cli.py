@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alm2vec_search.commands.options import DeviceOption, ModelOption, StoreOption
+from alm2vec_search.commands.options import (
+    DeviceOption,
+    ModelOption,
+    StoreOption,
+    TrustOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +59,11 @@ def index(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that decode and embed. [default: one a core]"),
+        typer.Option(
+            min=1,
+            help="Processes that decode and embed, each with the model. [default: one a core; a "
+            "single one for a large model]",
+        ),
     ] = None,
     dtype: Annotated[
         str | None,
@@ -65,6 +74,7 @@ def index(
     store: StoreOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
+    trust_remote_code: TrustOption = None,
 ) -> None:
     """Make folders of audio searchable, or bring their index up to date.
 
@@ -82,6 +92,7 @@ def index(
         store=store,
         model=model,
         device=device,
+        trust_remote_code=trust_remote_code,
         dtype=dtype,
         workers=workers,
         window_s=window_s,
@@ -167,12 +178,15 @@ def _run(
 
     from alm2vec_search.collection.edge import EdgeCollection
     from alm2vec_search.terminal import say
+    from alm2vec_search.wiring import fetch_model
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexPipeline
     from indexer.progress import choose_progress
     from indexer.workers import embed_in_processes
 
     folder = settings.store_path
+    if settings.model is not None:
+        fetch_model(settings.model, say)
     made_by = _made_by(settings, anew=rebuild)
     if rebuild:
         EdgeCollection.drop(folder)
@@ -192,7 +206,7 @@ def _run(
                 embed_in_processes,
                 factory=made_by.spec,
                 chunking=made_by.chunking,
-                n_workers=settings.workers,
+                n_workers=settings.workers or made_by.spec.num_workers,
             ),
             progress=progress,
         )

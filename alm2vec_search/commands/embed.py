@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alm2vec_search.commands.options import DeviceOption, ModelOption
+from alm2vec_search.commands.options import DeviceOption, ModelOption, TrustOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ def embed(
     ],
     model: ModelOption = None,
     device: DeviceOption = None,
+    trust_remote_code: TrustOption = None,
 ) -> None:
     """Write the vectors of texts and sounds, one row a line, float32 and of length 1.
 
@@ -43,10 +44,12 @@ def embed(
     from alm2vec_search.queries import read_inputs
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import counted, say
-    from alm2vec_search.wiring import encoder_spec
+    from alm2vec_search.wiring import encoder_spec, fetch_model
 
-    settings = load_settings(model=model, device=device)
+    settings = load_settings(model=model, device=device, trust_remote_code=trust_remote_code)
     items = read_inputs(inputs)
+    if settings.model is not None:
+        fetch_model(settings.model, say)
     encoder = encoder_spec(settings).build()
     vectors = np.concatenate(
         [

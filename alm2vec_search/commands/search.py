@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alm2vec_search.commands.options import DeviceOption, ModelOption, StoreOption
+from alm2vec_search.commands.options import (
+    DeviceOption,
+    ModelOption,
+    StoreOption,
+    TrustOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +73,7 @@ def search(
     store: StoreOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
+    trust_remote_code: TrustOption = None,
 ) -> None:
     """Find files, and where in them, by words or by a sound.
 
@@ -83,7 +89,9 @@ def search(
     from alm2vec_search.settings import load_settings
     from alm2vec_search.wiring import build_searcher, open_collection
 
-    settings = load_settings(store=store, model=model, device=device)
+    settings = load_settings(
+        store=store, model=model, device=device, trust_remote_code=trust_remote_code
+    )
     shape = _format(as_json=as_json, as_paths=as_paths, as_paths_nul=as_paths_nul)
     options = SearchOptions(limit, _absolute(under), all_chunks, include_silent)
     if queries is not None and (text or like):

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
 from alm2vec_search.errors import ModelError
 from alm2vec_search.model.batched import BatchedModel
-from alm2vec_search.model.loading import explained, load_model
+from alm2vec_search.model.loading import explained, load_model, require_device, room_on
 from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor, ModelInput
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class ALM2VecEncoder:
         self.fingerprint = files.fingerprint(dtype)
         self.embedding_dim = files.embedding_dim
         self.device = device
+        self._batch_size = batch_size
         self._model = load_model(files, getattr(torch, dtype), device)
         self._config = self._model.config
         self.sampling_rate: int = self._model.audio_encoder.sampling_rate
@@ -65,7 +66,8 @@ class ALM2VecEncoder:
         instruction: str | None = None,
     ) -> Embeddings:
         """Embed what is asked: text, audio or both, index-aligned → float32 [n, dim]."""
-        instruction = self._config.query_instruction if instruction is None else instruction
+        if instruction is None:
+            instruction = self.default_instruction("query")
         return normalised(self.project(text, audio, instruction))
 
     def encode_document(
@@ -76,7 +78,8 @@ class ALM2VecEncoder:
         instruction: str | None = None,
     ) -> Embeddings:
         """Embed what is searched: text, audio or both, index-aligned → float32 [n, dim]."""
-        instruction = self._config.document_instruction if instruction is None else instruction
+        if instruction is None:
+            instruction = self.default_instruction("document")
         return normalised(self.project(text, audio, instruction))
 
     def project(
@@ -91,6 +94,22 @@ class ALM2VecEncoder:
         return self._batched.project(
             [ModelInput(words, sound, instruction) for words, sound in pairs]
         )
+
+    def default_instruction(self, task: str) -> str:
+        """What is used where none is given, for a `query` or a `document`."""
+        return str(getattr(self._config, f"{task}_instruction"))
+
+    def move(self, device: str) -> None:
+        """Take the model to another device.
+
+        Raises:
+            ModelError: the device isn't there, or has no room.
+        """
+        require_device(device)
+        with room_on(device):
+            self._model.to(device)
+        self._batched = BatchedModel(self._model, self._batched.processor, self._batch_size)
+        self.device = device
 
     def _say_what_is_not_heard(self, sounds: Sequence[Waveform]) -> None:
         heard = self._batched.processor.num_samples

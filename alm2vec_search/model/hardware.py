@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+
+def preferred_device() -> str:
+    """The GPU, if there is one that torch can use."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_memory(device: str) -> int:
+    """Bytes that a device has in all."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def device_name(device: str) -> str:
+    """As its maker calls it."""
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(torch.device(device)))
+    return str(torch.cpu.get_capabilities().get("cpu_name", "CPU"))
 
 
 def preferred_dtype(device: str) -> str:

@@ -34,6 +34,7 @@ HINT = f"use {BUNDLED}, a model's folder, or owner/name of a hub"
 # Moves when code changes what vectors come out of the same weights, and at no other time.
 PIPELINE_REVISION = 1
 
+LARGE = 1_000_000_000  # bytes
 TOKENIZERS = ("tokenizer.json", "vocab.json")  # one of them is enough
 SHAPING = {  # beside the tensors, what shapes the vectors of each layout, where it is there
     "ours": ("config.json", "tokenizer.json"),
@@ -57,6 +58,7 @@ class Layout(Enum):
     PUBLISHED = "published"  # as MiDashengLM and ALM2Vec are
     ADAPTER = "adapter"  # LoRA weights, as peft writes them, over another model
     SENTENCE_TRANSFORMERS = "sentence-transformers"
+    REMOTE_CODE = "remote code"  # whatever the code that lies beside the weights makes of them
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ class ModelFiles:
         return digest.hexdigest()[:16]
 
     def _shaping(self) -> list[Path]:
-        if self.layout is Layout.SENTENCE_TRANSFORMERS:
-            patterns = ("*.json", "*.txt", "*.model", "*.safetensors")
+        if self.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+            patterns = ("*.json", "*.txt", "*.model", "*.py", "*.safetensors")
             return sorted(path for pattern in patterns for path in self.folder.rglob(pattern))
         beside = [self.folder / name for name in SHAPING[self.layout.value]]
         if self.layout is not Layout.OURS:
@@ -145,6 +147,17 @@ class ModelFiles:
             raise ModelError(
                 f"{self.folder / 'config.json'} doesn't describe an ALM2Vec model", hint=HINT
             ) from error
+
+    @cached_property
+    def num_bytes(self) -> int:
+        """Of its weights, on disk."""
+        below = 0 if self.base is None else self.base.num_bytes
+        return below + sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it wants a GPU, and a process of its own."""
+        return self.num_bytes > LARGE
 
     @property
     def tokenizer_folder(self) -> Path:
