@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import indexer.cli
-from alm2vec_search.commands import embed, search
+from alm2vec_search.commands import embed, model, search
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
 from alm2vec_search.terminal import say, say_error
 
@@ -39,6 +39,7 @@ app.command()(search.search)
 app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
 app.command()(embed.embed)
+app.add_typer(model.app, name="model")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,45 @@
+"""What may be done with a model's weights, as far as its makers say."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OF_ALM2VEC = (
+    "contradictory: its model card says Apache-2.0, its authors' own repository CC BY-NC 4.0. "
+    "Until they say which, treat it as CC BY-NC 4.0: not for commercial use"
+)
+CONTRADICTORY = {"cara-ai/ALM2Vec-FT": OF_ALM2VEC, "cara-ai/ALM2Vec-PT": OF_ALM2VEC}
+FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
+SAID = re.compile(r"^license(_name)?:\s*['\"]?([\w.\- ]+?)['\"]?\s*$", re.MULTILINE)
+
+
+def licence_note(repo_id: str) -> str | None:
+    """What one should know before using it."""
+    found = CONTRADICTORY.get(repo_id)
+    return None if found is None else f"the licence of {repo_id} is {found}"
+
+
+def licence_of(name: str, folder: Path) -> str:
+    """Of a model's weights: what is known of it, or what its card says."""
+    if (known := CONTRADICTORY.get(name.partition("@")[0])) is not None:
+        return known
+    if name == "small":
+        return "Apache-2.0, its bases Apache-2.0 and MIT; see NOTICE in its folder"
+    return card_licence(folder) or "not stated"
+
+
+def card_licence(folder: Path) -> str | None:
+    """What the front matter of a model card says."""
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    front = FRONT_MATTER.match(card)
+    if front is None:
+        return None
+    said = {kind or "": value for kind, value in SAID.findall(front[1])}
+    return said.get("_name") or said.get("")
