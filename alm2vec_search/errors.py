@@ -20,6 +20,7 @@ An error says what happened (`str(error)`), to what (its fields), and what to do
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -134,3 +135,12 @@ class CollectionFull(CollectionError):
 
 class QueryError(Alm2VecError):
     """A question that can't be asked: empty, or with a sound that can't be read."""
+
+
+def one_line(error: Exception) -> str:
+    r"""What another library's error says, short enough for a message of ours.
+
+    >>> one_line(ValueError("many\n  lines"))
+    'many lines'
+    """
+    return shorten(str(error) or type(error).__name__, width=200, placeholder=" …")

@@ -59,6 +59,16 @@ class EncoderSpec:
         is_alone = self.device != "cpu" or find_model(self.model).is_large
         return 1 if is_alone else usable_cores()
 
+    def require_device(self) -> None:
+        """
+        Raises:
+            ModelError: the device isn't there. Known before there is work for it.
+        """
+        if self.device != "cpu":
+            from alm2vec_search.model.hardware import require_device
+
+            require_device(self.device)
+
     def build(self) -> Encoder:
         """Load the model.
 

@@ -188,6 +188,7 @@ def _run(
     if settings.model is not None:
         fetch_model(settings.model, say)
     made_by = _made_by(settings, anew=rebuild)
+    made_by.spec.require_device()
     if rebuild:
         EdgeCollection.drop(folder)
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -238,7 +239,21 @@ def _made_by(settings: Settings, *, anew: bool) -> _MadeBy:
     from alm2vec_search.wiring import encoder_spec
 
     existing = None if anew else read_info(settings.store_path)
-    return _MadeBy(encoder_spec(settings, existing), _chunking(settings, existing))
+    made_by = _MadeBy(encoder_spec(settings, existing), _chunking(settings, existing))
+    _require_all_is_heard(made_by)
+    return made_by
+
+
+def _require_all_is_heard(made_by: _MadeBy) -> None:
+    from alm2vec_search.errors import ConfigError
+
+    most_s, window_s = made_by.spec.files.max_audio_s, made_by.chunking.window_s
+    if most_s is not None and window_s > most_s:
+        raise ConfigError(
+            f"{made_by.spec.model} hears {most_s:g} s at a time, and chunks would have "
+            f"{window_s:g} s",
+            hint=f"use --window {most_s:g}, or raise max_audio_s in the model's config.json",
+        )
 
 
 def _chunking(settings: Settings, existing: CollectionInfo | None) -> Chunking:

@@ -36,7 +36,8 @@ def embed(
 ) -> None:
     """Write the vectors of texts and sounds, one row a line, float32 and of length 1.
 
-    A sound is embedded whole, however long it is.
+    A sound is embedded whole, as far as the model hears it: the small one without end, the
+    published ones for 30 s.
     """
     import numpy as np
 

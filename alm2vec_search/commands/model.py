@@ -100,10 +100,9 @@ def usable() -> Iterator[ModelFiles]:
 
 def describe(name: str, device: str | None) -> dict[str, Any]:
     """What `info` says, as JSON has it."""
-    from alm2vec_search.model.hardware import device_memory, device_name
+    from alm2vec_search.model.hardware import device_memory, device_name, require_device
     from alm2vec_search.model.hub import Layout
     from alm2vec_search.model.licences import licence_of
-    from alm2vec_search.model.loading import require_device
     from alm2vec_search.settings import load_settings
     from alm2vec_search.wiring import encoder_spec
 

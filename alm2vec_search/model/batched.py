@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from alm2vec_search.errors import ModelError
+from alm2vec_search.errors import ModelError, one_line
 from alm2vec_search.model.batching import Budget, batches
 from alm2vec_search.model.modeling_alm2vec import AudioTokens
 
@@ -118,7 +118,7 @@ def in_room(batch: list[int], run: Callable[[list[int]], None], budget: Budget) 
             continue
         if len(part) == 1:
             raise ModelError(
-                f"the device has no room for one input: {' '.join(str(error).split())[:200]}",
+                f"the device has no room for one input: {one_line(error)}",
                 hint="use shorter windows, --dtype bfloat16, or --device cpu",
             ) from error
         budget = replace(budget, rows=len(part)).halved()

@@ -10,7 +10,8 @@ from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
 from alm2vec_search.errors import ModelError
 from alm2vec_search.model.batched import BatchedModel
-from alm2vec_search.model.loading import explained, load_model, require_device, room_on
+from alm2vec_search.model.hardware import require_device
+from alm2vec_search.model.loading import explained, load_model, room_on
 from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor, ModelInput
 
 if TYPE_CHECKING:

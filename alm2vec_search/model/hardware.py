@@ -6,6 +6,22 @@ import os
 
 import torch
 
+from alm2vec_search.errors import ModelError, one_line
+
+
+def require_device(device: str) -> None:
+    """
+    Raises:
+        ModelError: the device isn't there.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"the device {device} can't be used: {one_line(error)}",
+            hint="--device cpu works everywhere",
+        ) from error
+
 
 def preferred_device() -> str:
     """The GPU, if there is one that torch can use."""

@@ -148,6 +148,15 @@ class ModelFiles:
                 f"{self.folder / 'config.json'} doesn't describe an ALM2Vec model", hint=HINT
             ) from error
 
+    @property
+    def max_audio_s(self) -> float | None:
+        """The most it hears of a sound, in seconds; None where it doesn't say, or hears all."""
+        if self.layout is Layout.OURS:
+            return self.config.get("max_audio_s")
+        if self.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+            return None
+        return self.description.fields.get("max_audio_s")
+
     @cached_property
     def num_bytes(self) -> int:
         """Of its weights, on disk."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, contextmanager
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
 from transformers.utils import logging as transformers_logging
 
-from alm2vec_search.errors import ModelError
+from alm2vec_search.errors import ModelError, one_line
 from alm2vec_search.model.configuration_alm2vec import ALM2VecConfig
+from alm2vec_search.model.hardware import require_device
 from alm2vec_search.model.hub import Layout
 from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
 from alm2vec_search.model.published import published_name
@@ -65,20 +65,6 @@ def load_model(files: ModelFiles, dtype: torch.dtype, device: str) -> ALM2VecMod
     model.audio_encoder.compute_in(dtype)
     loaded: ALM2VecModel = model.eval().requires_grad_(False)
     return loaded
-
-
-def require_device(device: str) -> None:
-    """
-    Raises:
-        ModelError: the device isn't there.
-    """
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"the device {device} can't be used: {one_line(error)}",
-            hint="--device cpu works everywhere",
-        ) from error
 
 
 @contextmanager
@@ -167,8 +153,3 @@ def explained(files: ModelFiles) -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if progress_bar:
             transformers_logging.enable_progress_bar()
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, for a message that has one line."""
-    return shorten(str(error) or type(error).__name__, width=200, placeholder=" …")

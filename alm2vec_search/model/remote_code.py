@@ -16,7 +16,8 @@ import torch
 
 from alm2vec_search.errors import ModelError
 from alm2vec_search.model.encoder import aligned, normalised
-from alm2vec_search.model.loading import explained, require_device, room_on
+from alm2vec_search.model.hardware import require_device
+from alm2vec_search.model.loading import explained, room_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alm2vec_search.errors import ModelError, ModelNotHere
+from alm2vec_search.errors import ModelError, ModelNotHere, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +118,7 @@ class Repository:
         if constants.HF_HUB_OFFLINE:
             return f"{self} isn't on this machine", "HF_HUB_OFFLINE is set: unset it to fetch it"
         return (
-            f"{self} can't be fetched: {' '.join(str(error).split())[:200]}",
+            f"{self} can't be fetched: {one_line(error)}",
             "check the network and the room on the disk; what was fetched is kept",
         )
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from alm2vec_search.errors import ModelError
+from alm2vec_search.errors import ModelError, one_line
 from alm2vec_search.model.encoder import aligned
-from alm2vec_search.model.loading import explained, one_line, require_device, room_on
+from alm2vec_search.model.hardware import require_device
+from alm2vec_search.model.loading import explained, room_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

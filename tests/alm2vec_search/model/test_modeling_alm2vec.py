@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from transformers import BertConfig, Qwen2Config
+from transformers import BertConfig, Qwen2Config, Qwen3Config
 
 from alm2vec_search.model.configuration_alm2vec import ALM2VecConfig
 from alm2vec_search.model.modeling_alm2vec import ALM2VecModel, build_audio_encoder, pool
@@ -27,6 +27,8 @@ QWEN = Qwen2Config(
     num_key_value_heads=1,
     max_position_embeddings=64,
 )
+
+QWEN3 = Qwen3Config(**{**QWEN.to_dict(), "model_type": "qwen3", "head_dim": 8})
 
 
 def text_input(seed: int = 0, length: int = 9) -> Tensor:
@@ -88,6 +90,7 @@ def test_eos_pooling_takes_the_last_attended(attention_mask: list[int], expected
     [
         pytest.param({"text_config": QWEN, "pooling": "eos", "embedding_dim": 8}, id="qwen2-eos"),
         pytest.param({"text_config": QWEN, "pooling": "mean"}, id="qwen2-mean"),
+        pytest.param({"text_config": QWEN3, "pooling": "eos"}, id="qwen3-eos"),
         pytest.param({"pooling": "mean"}, id="bert-mean"),
         pytest.param({"pooling": "eos", "embedding_dim": 8}, id="bert-eos"),
     ],

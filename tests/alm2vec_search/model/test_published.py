@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from published_checkpoint import HIDDEN, Original, save_shards
 
@@ -17,9 +19,10 @@ from alm2vec_search.errors import ModelError
 from alm2vec_search.model.encoder import ALM2VecEncoder
 from alm2vec_search.model.hub import Layout, find_model
 from alm2vec_search.model.published import PROMPT
+from alm2vec_search.testing import tone
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from command_line import CommandLine
 
     from alm2vec_search.domain import Embeddings
 
@@ -450,3 +453,28 @@ def test_fingerprints_tell_prompts_and_tokenizers_apart(original: Original, tmp_
     assert len(found) == 3
     (folder / "README.md").write_text("about")
     assert find_model(str(folder)).fingerprint("float32") in found
+
+
+def test_windows_longer_than_it_hears_are_refused(
+    checkpoint: Path, library: Path, alm2vec: CommandLine
+) -> None:
+    answer = alm2vec("index", library, "--model", checkpoint, "--window", "31")
+
+    assert answer.exit_code == 2
+    assert "hears 30 s at a time, and chunks would have 31 s" in answer.err
+    assert "use --window 30" in answer.err
+
+
+def test_a_library_is_indexed_and_searched_with_it(
+    checkpoint: Path, library: Path, alm2vec: CommandLine
+) -> None:
+    for name, hz in (("low", 200), ("high", 4_000)):
+        soundfile.write(library / f"{name}.wav", tone(hz, 2.0, 16_000), 16_000)
+
+    indexed = alm2vec("index", library, "--model", checkpoint, "--workers", "1")
+    found = alm2vec("search", "--like", library / "low.wav", "--json", "--instruction", DOCUMENT)
+
+    assert indexed.exit_code == 0, indexed.err
+    assert f"model {checkpoint} (" in indexed.err
+    assert [Path(hit["path"]).name for hit in found.records] == ["low.wav", "high.wav"]
+    assert found.records[0]["score"] == pytest.approx(1, abs=1e-4)
