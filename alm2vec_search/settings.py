@@ -59,8 +59,8 @@ class Settings(BaseSettings):
     )
     workers: PositiveInt | None = Field(
         None,
-        description="Processes that decode and embed; by default one a core, and a single one for "
-        "a large model or a GPU, as each loads the model.",
+        description="Processes that decode and embed; on a GPU they decode for one more, which "
+        "embeds. By default one a core, or a single one for a large model without a GPU.",
     )
     trust_remote_code: bool = Field(
         False, description="Run the code that comes with a model, with all rights you have."

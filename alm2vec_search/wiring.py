@@ -54,10 +54,15 @@ class EncoderSpec:
         return files.embedding_dim
 
     @property
+    def is_shared(self) -> bool:
+        """Whether one encoder should serve all processes of a run, and not each have its own."""
+        return self.device != "cpu"
+
+    @property
     def num_workers(self) -> int:
-        """How many processes with such an encoder suit this machine."""
-        is_alone = self.device != "cpu" or find_model(self.model).is_large
-        return 1 if is_alone else usable_cores()
+        """How many processes suit this machine."""
+        takes_all_cores = not self.is_shared and find_model(self.model).is_large
+        return 1 if takes_all_cores else usable_cores()
 
     def require_device(self) -> None:
         """

@@ -61,8 +61,8 @@ def index(
         int | None,
         typer.Option(
             min=1,
-            help="Processes that decode and embed, each with the model. [default: one a core; a "
-            "single one for a large model]",
+            help="Processes that decode and embed; on a GPU they decode for one more, which "
+            "embeds. [default: one a core; a single one for a large model without a GPU]",
         ),
     ] = None,
     dtype: Annotated[
@@ -182,6 +182,7 @@ def _run(
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexPipeline
     from indexer.progress import choose_progress
+    from indexer.shared_model import embed_with_one_model
     from indexer.workers import embed_in_processes
 
     folder = settings.store_path
@@ -204,7 +205,7 @@ def _run(
             manifest,
             walk=walk,
             embed=partial(
-                embed_in_processes,
+                embed_with_one_model if made_by.spec.is_shared else embed_in_processes,
                 factory=made_by.spec,
                 chunking=made_by.chunking,
                 n_workers=settings.workers or made_by.spec.num_workers,

@@ -159,13 +159,7 @@ class _Pool:
     def __init__(self, factory: EncoderFactory, chunking: Chunking) -> None:
         self.workers: list[_Worker] = []
         self._arguments = (factory, chunking)
-        # Forked after torch has run, a process may hang; so they come from a server that hasn't.
-        self._context: SpawnContext | ForkServerContext
-        if sys.platform == "win32":
-            self._context = multiprocessing.get_context("spawn")
-        else:
-            self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload([__name__, *PRELOADED])
+        self._context = process_context()
 
     def start(self, unit: list[Job]) -> None:
         ours, theirs = self._context.Pipe()
@@ -198,6 +192,16 @@ class _Pool:
             self.drop(worker)
 
 
+def process_context() -> SpawnContext | ForkServerContext:
+    """Where processes come from: forked after torch has run, they may hang, so from a server that
+    has imported it and hasn't run it."""
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *PRELOADED])
+    return context
+
+
 def _work(connection: Connection, factory: EncoderFactory, chunking: Chunking) -> None:
     """The life of a worker: take units and give out their outcomes, until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that owns the index
@@ -220,10 +224,15 @@ def _jobs_from(connection: Connection) -> Iterator[Job]:
 
 
 def _say_broken(connection: Connection, error: Exception) -> None:
-    """Send the error home; one that can't travel is told."""
+    """Send the error home."""
+    with contextlib.suppress(OSError):
+        connection.send(_Broken(sendable(error)))
+
+
+def sendable(error: Exception) -> Exception:
+    """An error that can travel between processes: one that can't is told."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    with contextlib.suppress(OSError):
-        connection.send(_Broken(error))
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

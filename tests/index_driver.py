@@ -13,11 +13,11 @@ import soundfile
 from alm2vec_search.audio import AUDIO_SUFFIXES
 from alm2vec_search.collection.base import CollectionInfo, SearchFilter
 from alm2vec_search.collection.edge import EdgeCollection
-from alm2vec_search.domain import Query
+from alm2vec_search.domain import AudioFile, Query
 from alm2vec_search.search import Searcher, SearchOptions
 from alm2vec_search.testing import NOTES_HZ, FakeEncoder, tone
 from indexer.chunker import Chunking
-from indexer.embedding import embed_files
+from indexer.embedding import Job, embed_files
 from indexer.manifest import Manifest
 from indexer.pipeline import IndexPipeline, forget_under
 from indexer.progress import NoProgress
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alm2vec_search.domain import Embeddings, Hit, Waveform
-    from indexer.embedding import Advance, Job, Outcome
+    from indexer.embedding import Advance, Outcome
     from indexer.pipeline import IndexReport, Progress
 
 CHUNKING = Chunking(window_s=2, hop_s=2)
@@ -138,3 +138,9 @@ def write_tone(
     samples = tone(NOTES_HZ[note], duration_s, SAMPLING_RATE, peak=peak)
     soundfile.write(path, samples, SAMPLING_RATE, format="WAV", subtype="PCM_16")
     return path
+
+
+def jobs_in(library: Path) -> list[Job]:
+    """All audio of a library, as work for the indexer."""
+    found = walk(library, suffixes=AUDIO_SUFFIXES)
+    return [Job(file) for file in found if isinstance(file, AudioFile)]

@@ -60,3 +60,26 @@ class FailsOddly(FakeEncoder):
 
     def encode_document(self, **inputs: Any) -> Embeddings:
         raise UnpicklableError(1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class SaysWhereItIs(FakeEncoder):
+    """Its vectors are the number of the process that it lives in."""
+
+    def build(self) -> SaysWhereItIs:
+        return self
+
+    def encode_document(self, *, audio: Sequence[Waveform], **_: Any) -> Embeddings:
+        return np.full((len(audio), self.embedding_dim), os.getpid(), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class DiesOfWork(FakeEncoder):
+    """Its process is killed as it embeds, as by a machine short of memory."""
+
+    def build(self) -> DiesOfWork:
+        return self
+
+    def encode_document(self, **_: Any) -> Embeddings:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("not reached")

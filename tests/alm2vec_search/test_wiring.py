@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alm2vec_search.collection.base import CollectionInfo
+from alm2vec_search.errors import ModelError
 from alm2vec_search.model import hardware, hub
 from alm2vec_search.model.hub import find_model
 from alm2vec_search.settings import load_settings
@@ -40,13 +41,14 @@ def spec(**settings: object) -> EncoderSpec:
 
 
 @pytest.mark.usefixtures("as_if_large")
-def test_a_large_model_takes_the_gpu_in_bfloat16_and_one_process(
+def test_a_large_model_takes_the_gpu_in_bfloat16_and_serves_all_cores(
     machine: Callable[..., None],
 ) -> None:
     machine(gpu=True)
     found = spec()
 
-    assert (found.device, found.dtype, found.num_workers) == ("cuda", "bfloat16", 1)
+    assert (found.device, found.dtype) == ("cuda", "bfloat16")
+    assert (found.is_shared, found.num_workers) == (True, 4)
     assert found.num_threads is None
 
 
@@ -55,7 +57,8 @@ def test_a_large_model_without_a_gpu_takes_the_whole_cpu(machine: Callable[..., 
     machine(gpu=False)
     found = spec()
 
-    assert (found.device, found.dtype, found.num_workers) == ("cpu", "float32", 1)
+    assert (found.device, found.dtype) == ("cpu", "float32")
+    assert (found.is_shared, found.num_workers) == (False, 1)
     assert found.num_threads is None  # all of them
 
 
@@ -64,7 +67,8 @@ def test_the_small_model_stays_on_the_cores(machine: Callable[..., None], gpu: b
     machine(gpu=gpu)
     found = spec()
 
-    assert (found.device, found.num_workers, found.num_threads) == ("cpu", 4, 1)
+    assert (found.device, found.is_shared) == ("cpu", False)
+    assert (found.num_workers, found.num_threads) == (4, 1)
 
 
 def test_who_asks_for_a_gpu_gets_it_and_never_the_cpu_instead(
@@ -73,7 +77,9 @@ def test_who_asks_for_a_gpu_gets_it_and_never_the_cpu_instead(
     machine(gpu=False)
     found = spec(device="cuda")
 
-    assert (found.device, found.num_workers) == ("cuda", 1)
+    assert (found.device, found.is_shared) == ("cuda", True)
+    with pytest.raises(ModelError, match="the device cuda can't be used"):
+        found.require_device()
 
 
 def test_an_index_keeps_its_model_and_its_type(machine: Callable[..., None]) -> None:

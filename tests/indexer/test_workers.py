@@ -7,16 +7,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from index_driver import CHUNKING, write_tone
+from index_driver import CHUNKING, jobs_in, write_tone
 from troubled_encoders import CannotLoad, DiesAtOnce, DiesOfHighNotes, FailsOddly
 
-from alm2vec_search.audio import AUDIO_SUFFIXES
-from alm2vec_search.domain import AudioFile
 from alm2vec_search.errors import ModelError
 from alm2vec_search.testing import FakeEncoder
 from indexer import workers
 from indexer.embedding import Advance, Embedded, Failed, Job
-from indexer.walker import walk
 from indexer.workers import CRASHED, embed_in_processes
 
 if TYPE_CHECKING:
@@ -28,11 +25,6 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _without_the_real_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PRELOADED", ())
-
-
-def jobs_in(library: Path) -> list[Job]:
-    found = walk(library, suffixes=AUDIO_SUFFIXES)
-    return [Job(file) for file in found if isinstance(file, AudioFile)]
 
 
 def outcomes(units: list[list[Job]], factory: EncoderFactory, n: int = 2) -> dict[str, object]:
