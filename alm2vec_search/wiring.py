@@ -64,6 +64,11 @@ class EncoderSpec:
         takes_all_cores = not self.is_shared and find_model(self.model).is_large
         return 1 if takes_all_cores else usable_cores()
 
+    def say_where(self, announce: Callable[[str], None]) -> None:
+        """Tell where a large model is about to run: a GPU that was expected and isn't used shows."""
+        if find_model(self.model).is_large:
+            announce(f"{self.model} on {self.device}, {self.dtype}")
+
     def require_device(self) -> None:
         """
         Raises:
@@ -167,8 +172,13 @@ def open_collection(settings: Settings) -> EdgeCollection:
     return EdgeCollection.open(settings.store_path)
 
 
-def build_searcher(settings: Settings, collection: EdgeCollection) -> Searcher:
+def build_searcher(
+    settings: Settings, collection: EdgeCollection, announce: Callable[[str], None]
+) -> Searcher:
     """What answers from this collection.
+
+    Args:
+        announce: is told where a large model runs, before it is loaded.
 
     Raises:
         IncompatibleCollection: it was made by another model than the settings name.
@@ -180,4 +190,5 @@ def build_searcher(settings: Settings, collection: EdgeCollection) -> Searcher:
     spec = encoder_spec(settings, collection.info)
     asking = replace(collection.info, fingerprint=spec.fingerprint, model=spec.model)
     require_compatible(settings.store_path, expected=asking, found=collection.info)
+    spec.say_where(announce)
     return Searcher(spec.build(), collection)

@@ -51,7 +51,9 @@ def embed(
     items = read_inputs(inputs)
     if settings.model is not None:
         fetch_model(settings.model, say)
-    encoder = encoder_spec(settings).build()
+    spec = encoder_spec(settings)
+    spec.say_where(say)
+    encoder = spec.build()
     vectors = np.concatenate(
         [
             _embed(items[start : start + INPUTS_AT_A_TIME], encoder)

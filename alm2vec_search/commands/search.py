@@ -87,6 +87,7 @@ def search(
     from alm2vec_search.queries import ask, read_queries
     from alm2vec_search.search import SearchOptions
     from alm2vec_search.settings import load_settings
+    from alm2vec_search.terminal import say
     from alm2vec_search.wiring import build_searcher, open_collection
 
     settings = load_settings(
@@ -101,7 +102,7 @@ def search(
     else:
         asked = [ask(text=text, like=like, instruction=instruction)]
     with open_collection(settings) as collection:
-        searcher = build_searcher(settings, collection)
+        searcher = build_searcher(settings, collection, say)
         for item in asked:
             hits = searcher.search(item.load(searcher.sampling_rate), options)
             _write(hits, shape, query_id=item.id)

@@ -98,3 +98,16 @@ def test_a_spec_says_what_it_would_build() -> None:
     assert (
         found.fingerprint == found.build().fingerprint == find_model("small").fingerprint("float32")
     )
+
+
+def test_where_a_large_model_runs_is_said(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(gpu=False)
+    said: list[str] = []
+
+    spec(dtype="float32").say_where(said.append)
+    monkeypatch.setattr(hub, "LARGE", 1_000_000)
+    spec(dtype="float32").say_where(said.append)
+
+    assert said == ["small on cpu, float32"]

@@ -478,3 +478,14 @@ def test_a_library_is_indexed_and_searched_with_it(
     assert f"model {checkpoint} (" in indexed.err
     assert [Path(hit["path"]).name for hit in found.records] == ["low.wav", "high.wav"]
     assert found.records[0]["score"] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_says_the_same(checkpoint: Path) -> None:
+    sounds = [noise(16_000), noise(200_123, seed=1)]
+    on_cpu = load(checkpoint).encode_document(audio=sounds)
+
+    for dtype, at_least in (("float32", 0.99999), ("bfloat16", 0.99)):
+        on_gpu = ALM2VecEncoder(find_model(str(checkpoint)), dtype=dtype, device="cuda")
+        assert ((on_gpu.encode_document(audio=sounds) * on_cpu).sum(axis=1) > at_least).all()
