@@ -65,7 +65,7 @@ class EncoderSpec:
         return 1 if takes_all_cores else usable_cores()
 
     def say_where(self, announce: Callable[[str], None]) -> None:
-        """Tell where a large model is about to run: a GPU that was expected and isn't used shows."""
+        """Tell where a large model is about to run, so that a GPU that isn't used is noticed."""
         if find_model(self.model).is_large:
             announce(f"{self.model} on {self.device}, {self.dtype}")
 
