@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from alm2vec_search.errors import ModelNotHere
 from alm2vec_search.model.hub import BUNDLED, Layout, dtype_of, find_model
+from alm2vec_search.model.licences import licence_note
 from alm2vec_search.model.repositories import Repository
 from alm2vec_search.settings import usable_cores
 
@@ -157,6 +158,8 @@ def fetch_model(name: str, announce: Callable[[str], None]) -> ModelFiles:
             repository = Repository.parse(missing.model)
             assert repository is not None
             repository.fetch(announce)
+            if note := licence_note(repository.repo_id):
+                announce(note)
     return find_model(name)
 
 

@@ -30,9 +30,9 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="As --model ta
 def pull(name: NameArgument) -> None:
     """Fetch a model from its hub, or what of it isn't here yet.
 
-    Needs the network once; afterwards nothing does. An interrupted fetch goes on where it stopped.
-    HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean for transformers. Only safetensors are
-    fetched and loaded, never pickles.
+    Needs the network once; afterwards nothing does. After an interruption, files that are whole are
+    not fetched again. HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean for transformers.
+    Only safetensors are fetched and loaded, never pickles.
     """
     from alm2vec_search.errors import ModelError
     from alm2vec_search.model.licences import licence_note
@@ -122,19 +122,32 @@ def describe(name: str, device: str | None) -> dict[str, Any]:
         "dtype": spec.dtype,
         "device_bytes": device_memory(spec.device),
     }
-    if files.layout is Layout.SENTENCE_TRANSFORMERS:
-        return record
+    if files.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+        return record  # nothing that could be read says more
+    return record | _parts(files, spec.dtype)
+
+
+def _parts(files: ModelFiles, dtype: str) -> dict[str, Any]:
+    """What our classes would make of it."""
+    from alm2vec_search.errors import ModelError
+    from alm2vec_search.model.hub import HINT
+
     description = files.description
     fields = description.fields
     said = ("pooling", "prompt", "query_instruction", "document_instruction", "max_audio_s")
-    return record | {
-        "embedding_dim": files.embedding_dim,
-        "parameters": description.sizes(),
-        "audio_encoder": fields["audio_config"]["model_type"],
-        "language_model": fields["text_config"]["model_type"],
-        "needed_bytes": description.bytes_in_memory(spec.dtype),
-        **{name: fields.get(name) for name in said},
-    }
+    try:
+        return {
+            "embedding_dim": files.embedding_dim,
+            "parameters": description.sizes(),
+            "audio_encoder": fields["audio_config"]["model_type"],
+            "language_model": fields["text_config"]["model_type"],
+            "needed_bytes": description.bytes_in_memory(dtype),
+            **{name: fields.get(name) for name in said},
+        }
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"{files.folder / 'config.json'} doesn't describe an ALM2Vec model", hint=HINT
+        ) from error
 
 
 def print_info(record: dict[str, Any]) -> None:

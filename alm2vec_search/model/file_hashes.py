@@ -17,6 +17,7 @@ import platformdirs
 
 LARGE = 100_000_000  # bytes; reading less takes no time worth remembering
 REMEMBERED = 1_000  # files, the newest
+DIGEST = hashlib.sha256().digest_size
 
 
 def sha256_of(path: Path) -> bytes:
@@ -48,7 +49,7 @@ def _memory() -> Path:
 def _known() -> dict[str, str]:
     try:
         known = json.loads(_memory().read_bytes())
-        return {str(key): bytes.fromhex(value).hex() for key, value in known.items()}
+        return {key: value for key, value in known.items() if len(bytes.fromhex(value)) == DIGEST}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # there is none, or it is damaged: it is made anew
 
@@ -59,6 +60,9 @@ def _remember(known: dict[str, str]) -> None:
         folder = _memory().parent
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix="file-hashes-")
-        with os.fdopen(handle, "w") as file:
-            json.dump(newest, file)
-        os.replace(name, _memory())
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(newest, file)
+            os.replace(name, _memory())
+        except OSError:
+            os.unlink(name)

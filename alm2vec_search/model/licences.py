@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +12,6 @@ OF_ALM2VEC = (
     "Until they say which, treat it as CC BY-NC 4.0: not for commercial use"
 )
 CONTRADICTORY = {"cara-ai/ALM2Vec-FT": OF_ALM2VEC, "cara-ai/ALM2Vec-PT": OF_ALM2VEC}
-FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
-SAID = re.compile(r"^license(_name)?:\s*['\"]?([\w.\- ]+?)['\"]?\s*$", re.MULTILINE)
 
 
 def licence_note(repo_id: str) -> str | None:
@@ -25,7 +22,8 @@ def licence_note(repo_id: str) -> str | None:
 
 def licence_of(name: str, folder: Path) -> str:
     """Of a model's weights: what is known of it, or what its card says."""
-    if (known := CONTRADICTORY.get(name.partition("@")[0])) is not None:
+    repo_id = name.removeprefix("st:").partition("@")[0]
+    if (known := CONTRADICTORY.get(repo_id)) is not None:
         return known
     if name == "small":
         return "Apache-2.0, its bases Apache-2.0 and MIT; see NOTICE in its folder"
@@ -34,12 +32,13 @@ def licence_of(name: str, folder: Path) -> str:
 
 def card_licence(folder: Path) -> str | None:
     """What the front matter of a model card says."""
+    from huggingface_hub import metadata_load
+
     try:
-        card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        said = metadata_load(folder / "README.md") or {}
+    except Exception:  # there is none, or it isn't YAML: of two libraries
         return None
-    front = FRONT_MATTER.match(card)
-    if front is None:
-        return None
-    said = {kind or "": value for kind, value in SAID.findall(front[1])}
-    return said.get("_name") or said.get("")
+    licence = said.get("license_name") or said.get("license")
+    if isinstance(licence, list):
+        licence = ", ".join(map(str, licence))
+    return str(licence) if licence else None

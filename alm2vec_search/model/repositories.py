@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alm2vec_search.errors import ModelError, ModelNotHere, one_line
+from alm2vec_search.terminal import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 # Never a pickle, and code only to be read: nothing of it runs unless that is asked for.
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.py", "LICENSE*", "README.md"]
-GIGABYTE = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Repository:
     def fetch(self, announce: Callable[[str], None]) -> Path:
         """Fetch what isn't here yet of the weights and what belongs to them; the folder of it.
 
-        An interrupted fetch goes on where it stopped.
+        Files that an interrupted fetch left whole are not fetched again.
 
         Args:
             announce: is told how much there is to fetch, before it is.
@@ -81,26 +81,37 @@ class Repository:
         Raises:
             ModelError: there is no such model, it may not be fetched, or the way there is closed.
         """
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import constants, snapshot_download
 
+        if constants.HF_HUB_OFFLINE:
+            return self._fetched_before()
         said: dict[str, Any] = {"revision": self.revision, "allow_patterns": WANTED}
+        quiet = _no_progress()
         try:
-            missing = [
-                file
-                for file in snapshot_download(self.repo_id, dry_run=True, **said)
-                if file.will_download
-            ]
+            files = snapshot_download(self.repo_id, dry_run=True, tqdm_class=quiet, **said)
+            missing = [file for file in files if file.will_download]
             if missing:
-                size = sum(file.file_size or 0 for file in missing) / GIGABYTE
-                announce(f"fetching {self}: {len(missing)} files, {size:.1f} GB")
-            return Path(snapshot_download(self.repo_id, **said))
+                total = size(sum(file.file_size or 0 for file in missing))
+                announce(f"fetching {self}: {counted(len(missing), 'file')}, {total}")
+            bars = None if missing else quiet
+            return Path(snapshot_download(self.repo_id, tqdm_class=bars, **said))
         except Exception as error:  # of three libraries, and of the operating system
             message, hint = self._explain(error)
             raise ModelError(message, hint=hint) from error
 
-    def _explain(self, error: Exception) -> tuple[str, str]:
-        from huggingface_hub import constants, errors
+    def _fetched_before(self) -> Path:
+        """Where there is no network, what is here has to do."""
+        try:
+            return self.local()
+        except ModelNotHere as error:
+            hint = "HF_HUB_OFFLINE is set: unset it to fetch it"
+            raise ModelError(str(error), hint=hint) from error
 
+    def _explain(self, error: Exception) -> tuple[str, str]:
+        from huggingface_hub import errors
+
+        if isinstance(error, errors.DryRunError) and isinstance(error.__cause__, Exception):
+            error = error.__cause__  # which says more
         if isinstance(error, errors.GatedRepoError):
             return (
                 f"{self} asks for its terms to be accepted",
@@ -115,8 +126,6 @@ class Repository:
             )
         if isinstance(error, errors.HFValidationError):
             return f"{self.repo_id} is no name of a model", "a name looks like owner/model"
-        if constants.HF_HUB_OFFLINE:
-            return f"{self} isn't on this machine", "HF_HUB_OFFLINE is set: unset it to fetch it"
         return (
             f"{self} can't be fetched: {one_line(error)}",
             "check the network and the room on the disk; what was fetched is kept",
@@ -124,15 +133,29 @@ class Repository:
 
 
 def fetched() -> Iterator[tuple[Repository, Path]]:
-    """The models that are on this machine, each snapshot of them."""
-    from huggingface_hub import scan_cache_dir
+    """The models that are on this machine, each snapshot of them, the newest first."""
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        cache = scan_cache_dir()
+        cache = scan_cache_dir(constants.HF_HUB_CACHE)
     except CacheNotFound:
         return
     for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
         if repo.repo_type == "model":
-            for revision in repo.revisions:
+            for revision in sorted(
+                repo.revisions, key=lambda found: (-found.last_modified, found.commit_hash)
+            ):
                 yield Repository(repo.repo_id, revision.commit_hash), Path(revision.snapshot_path)
+
+
+def _no_progress() -> type[Any]:
+    """For looking what there is to fetch: nothing is, meanwhile."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class NoProgress(tqdm):
+        def __init__(self, *said: Any, **options: Any) -> None:
+            options["disable"] = True
+            super().__init__(*said, **options)  # type: ignore[no-untyped-call]
+
+    return NoProgress
