@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import indexer.cli
-from alm2vec_search.commands import embed, model, search
+from alm2vec_search.commands import bench, embed, model, search
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
 from alm2vec_search.terminal import say, say_error
 
@@ -32,6 +32,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # in "rich", brackets are markup, and vanish
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(indexer.cli.index)
@@ -39,6 +40,7 @@ app.command()(search.search)
 app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
 app.command()(embed.embed)
+app.command()(bench.bench)
 app.add_typer(model.app, name="model")
 
 

@@ -360,6 +360,9 @@ class TestEmbed:
 class TestProcesses:
     """What can only be seen from outside."""
 
+    def test_help_says_defaults(self, alm2vec: CommandLine) -> None:
+        assert "[default: 10]" in alm2vec("index", "--help").out
+
     def test_help_imports_nothing_heavy(self) -> None:
         code = (
             "import sys; sys.argv = ['alm2vec', '--help']\n"
