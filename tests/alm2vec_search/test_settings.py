@@ -24,7 +24,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_flags_over_variables_over_the_file_over_defaults(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert load_settings().batch_size == 8
+    assert load_settings().batch_size is None
     config.write_text("batch_size = 3\n")
     assert load_settings().batch_size == 3
     monkeypatch.setenv("ALM2VEC_BATCH_SIZE", "4")
