@@ -78,7 +78,7 @@ def bench(
 
     from alm2vec_search.model.architectures import find_architecture, processor_of, random_model
     from alm2vec_search.model.hardware import preferred_device, preferred_dtype, require_device
-    from alm2vec_search.model.speed import made_up_clips, measure, peaks_of
+    from alm2vec_search.model.speed import made_up_clips, measure
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import say
 
@@ -93,10 +93,6 @@ def bench(
     model = random_model(config, getattr(torch, dtype), device)
     facts = {"architecture": architecture, **describe(model, device, dtype)}
     say(heading(facts))
-    peaks = peaks_of(model)
-    rates = {str(kind).removeprefix("torch."): rate for kind, rate in peaks.items()}
-    for kind, rate in rates.items():
-        say(f"peak: {rate / 1e12:.3g} TFLOP/s of a plain product in {kind}")
     n_clips = clips or (CPU_CLIPS if device == "cpu" else GPU_CLIPS)
     measured: list[tuple[Lengths, Measurement]] = []
     for shortest_s, longest_s in lengths:
@@ -105,13 +101,12 @@ def bench(
             model,
             processor_of(model),
             made_up_clips(n_clips, shortest_s, longest_s, model.audio_encoder.sampling_rate),
-            peaks,
             batch_size=settings.batch_size,
             n_naive=NAIVE_CLIPS if naive else 0,
         )
         measured.append(((shortest_s, longest_s), found))
         say(remarks(found))
-    _write(facts | {"peak_flops_per_s": rates}, measured, as_json=as_json)
+    _write(facts, measured, as_json=as_json)
 
 
 def parse_lengths(given: str, most_s: float | None) -> Lengths:
@@ -183,13 +178,22 @@ def remarks(found: Measurement) -> str:
     """What isn't in the table, in a line for people."""
     from alm2vec_search.terminal import size
 
+    said = [
+        f"peak: {rate / 1e12:.3g} TFLOP/s of a plain product in {kind}"
+        for kind, rate in peaks(found).items()
+    ]
     padding = found.padding
-    said = [f"padding: {padding.samples:.1%} of the samples, {padding.tokens:.1%} of the tokens"]
+    said.append(f"padding: {padding.samples:.1%} of samples, {padding.tokens:.1%} of tokens")
     if found.memory is not None:
         said.append(f"{size(found.memory)} of memory at the most")
     if found.gain is not None:
         said.append(f"{found.gain:.2g} times as fast as one at a time")
     return "; ".join(said)
+
+
+def peaks(found: Measurement) -> dict[str, float]:
+    """Operations a second, by the numeric type's name."""
+    return {str(kind).removeprefix("torch."): rate for kind, rate in found.peaks.items()}
 
 
 def speeds(found: Measurement) -> Iterator[tuple[str, Speed]]:
@@ -257,6 +261,7 @@ def record(facts: dict[str, Any], lengths: Lengths, found: Measurement) -> dict[
         "longest_s": lengths[1],
         **{part.replace(" ", "_"): as_record(speed) for part, speed in speeds(found)},
         "gain": found.gain,
+        "peak_flops_per_s": peaks(found),
         "padding": {"samples": found.padding.samples, "tokens": found.padding.tokens},
         "memory_bytes": found.memory,
     }

@@ -2,8 +2,8 @@
 
 The device's peak is measured, too: the best rate of a plain matrix product in the numeric type that
 a part computes in. A part's share is the time that its products would take at that rate, of the
-time it took; the rest went to what isn't a product, to moving things, and to waiting. On a machine
-that others use, too, the peak may be measured in a worse moment than the model.
+time it took; the rest went to what isn't a product, to moving things, and to waiting. All that is
+measured takes turns, so that a busy moment hits all of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from alm2vec_search.model.batching import batches
 from alm2vec_search.model.processing_alm2vec import ModelInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from alm2vec_search.model.batching import Budget
     from alm2vec_search.model.modeling_alm2vec import ALM2VecModel, AudioTokens
@@ -46,6 +46,7 @@ ATTENTION = (
 )
 
 Peaks = dict[torch.dtype, float]  # operations a second
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Measurement:
     language_model: Speed
     whole: Speed
     naive: Speed | None  # the whole, one input at a time
+    peaks: Peaks  # that the shares are of
     padding: Padding
     memory: int | None  # bytes, at the most: of the GPU's, or of this process
 
@@ -121,105 +123,142 @@ def measure(
     model: ALM2VecModel,
     processor: ALM2VecProcessor,
     clips: Sequence[Waveform],
-    peaks: Peaks,
     *,
     batch_size: int | None = None,
     n_naive: int = 0,
+    rate: Callable[[torch.device, torch.dtype], float] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measurement:
     """Embed clips as documents, batched as `BatchedModel` does it: first to warm up, then to count,
     then for time.
 
     Args:
-        peaks: of the model's device (`peaks_of`).
         batch_size: clips at a time, at most; None is what suits the device.
-        n_naive: how many of the clips to embed again, one at a time.
+        n_naive: how many of the clips to embed one at a time, too.
+        rate: finds a device's peak in a numeric type; `peak_rate` by default.
 
     Raises:
         ModelError: the device has no room for one of them.
     """
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
-    stopwatch = Stopwatch(model, peaks, clock)
-    batched = BatchedModel(model, processor, batch_size)
     inputs = [ModelInput(None, clip, model.config.document_instruction) for clip in clips]
-    audio_encoder, language_model, whole = stopwatch.time(batched, inputs)
-    padding = padding_of(batched, inputs)
-    memory = most_memory(model.device)
-    naive: Speed | None = None
+    batched = BatchedModel(model, processor, batch_size)
+    stopwatches = [Stopwatch(batched, [inputs], clock)]
     if n_naive:
-        one = BatchedModel(model, processor, batch_size=1)
-        _, _, naive = stopwatch.time(one, spread(inputs, n_naive), at_a_time=1)
-    return Measurement(audio_encoder, language_model, whole, naive, padding, memory)
+        alone = [[item] for item in spread(inputs, n_naive)]
+        stopwatches.append(Stopwatch(BatchedModel(model, processor, batch_size=1), alone, clock))
+    for stopwatch in stopwatches:
+        stopwatch.prepare()
+    memory = most_memory(model.device)  # without the matrices of the peak
+    peaks = dict.fromkeys(dtypes(model), 0.0)
+    for _ in range(RUNS):
+        for dtype, best in peaks.items():
+            peaks[dtype] = max(best, (rate or peak_rate)(model.device, dtype))
+        for stopwatch in stopwatches:
+            stopwatch.run()
+    together, *naive = (stopwatch.speeds(peaks) for stopwatch in stopwatches)
+    return Measurement(
+        *together,
+        naive=naive[0][-1] if naive else None,
+        peaks=peaks,
+        padding=padding_of(batched, inputs),
+        memory=memory,
+    )
 
 
-@dataclass(frozen=True)
 class Stopwatch:
-    """Times the halves of a model, and counts what they compute."""
+    """Times the halves of a model, and counts what they compute.
 
-    model: ALM2VecModel
-    peaks: Peaks
-    clock: Callable[[], float]
+    Args:
+        batched: the model.
+        groups: inputs, of which those of a group are handed over together.
+        clock: in seconds.
+    """
 
-    def time(
-        self, batched: BatchedModel, inputs: Sequence[ModelInput], *, at_a_time: int | None = None
-    ) -> tuple[Speed, Speed, Speed]:
-        """The audio encoder with the projector, the language model, and both one after the other,
-        over all inputs, handed over so many at a time."""
-        n = at_a_time or len(inputs)
-        groups = [inputs[start : start + n] for start in range(0, len(inputs), n)]
-        for group in groups:  # sizes of batches settle, kernels are chosen
-            batched.project(group)
-        counts = [self._count(batched, group) for group in groups]
-        runs = [[self._run(batched, group) for group in groups] for _ in range(RUNS)]
-        audio_s = sum(item.audio.duration_s for item in inputs if item.audio is not None)
+    def __init__(
+        self,
+        batched: BatchedModel,
+        groups: Sequence[Sequence[ModelInput]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.batched = batched
+        self.groups = groups
+        self.clock = clock
+        self.flops = (0, 0)  # of the audio encoder with the projector, and of the language model
+        self.took: list[tuple[float, float]] = []  # seconds of each, in every run
+
+    def prepare(self) -> None:
+        """Let sizes of batches settle and kernels be chosen, and count operations."""
+        for group in self.groups:
+            self.batched.project(group)
+        self.flops = _sums(map(self._count, self.groups))
+
+    def run(self) -> None:
+        """Once over all inputs."""
+        self.took.append(_sums(map(self._time, self.groups)))
+
+    def speeds(self, peaks: Peaks) -> tuple[Speed, Speed, Speed]:
+        """Of the audio encoder with the projector, of the language model, and of both one after the
+        other."""
+        sounds = [item.audio for group in self.groups for item in group if item.audio is not None]
+        audio_s = sum(sound.duration_s for sound in sounds)
+        at_peak = [
+            n / peaks[dtype]
+            for n, dtype in zip(self.flops, dtypes(self.batched.model), strict=True)
+        ]
 
         def speed(*halves: int) -> Speed:
-            flops = [sum(count[half] for count in counts) for half in halves]
-            at_peak = (n / self._peak(half) for n, half in zip(flops, halves, strict=True))
-            seconds = median(sum(took[half] for took in run for half in halves) for run in runs)
-            return Speed(len(inputs), audio_s, seconds, sum(flops), sum(at_peak))
+            return Speed(
+                clips=len(sounds),
+                audio_s=audio_s,
+                seconds=median(sum(took[half] for half in halves) for took in self.took),
+                flops=sum(self.flops[half] for half in halves),
+                seconds_at_peak=sum(at_peak[half] for half in halves),
+            )
 
         return speed(0), speed(1), speed(0, 1)
 
-    def _count(self, batched: BatchedModel, inputs: Sequence[ModelInput]) -> tuple[int, int]:
+    def _count(self, inputs: Sequence[ModelInput]) -> tuple[int, int]:
         """Operations of either half."""
         heard: dict[int, AudioTokens] = {}
+        sounds = [item.audio for item in inputs]
         return (
-            count_flops(lambda: heard.update(batched.hear([item.audio for item in inputs]))),
-            count_flops(lambda: batched.read(inputs, heard)),
+            count_flops(lambda: heard.update(self.batched.hear(sounds))),
+            count_flops(lambda: self.batched.read(inputs, heard)),
         )
 
-    def _run(self, batched: BatchedModel, inputs: Sequence[ModelInput]) -> tuple[float, float]:
+    def _time(self, inputs: Sequence[ModelInput]) -> tuple[float, float]:
         """Seconds of either half."""
         self._wait()
         started = self.clock()
-        heard = batched.hear([item.audio for item in inputs])
+        heard = self.batched.hear([item.audio for item in inputs])
         self._wait()
         half_way = self.clock()
-        batched.read(inputs, heard)
+        self.batched.read(inputs, heard)
         self._wait()
         return half_way - started, self.clock() - half_way
 
     def _wait(self) -> None:
         """For what the device was told to do."""
-        if self.model.device.type == "cuda":
-            torch.cuda.synchronize(self.model.device)
+        device = self.batched.model.device
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
-    def _peak(self, half: int) -> float:
-        return self.peaks[dtypes(self.model)[half]]
+
+def _sums(pairs: Iterable[tuple[Number, Number]]) -> tuple[Number, Number]:
+    """
+    >>> _sums([(1, 10), (2, 20)])
+    (3, 30)
+    """
+    left, right = zip(*pairs, strict=True)
+    return sum(left), sum(right)
 
 
 def dtypes(model: ALM2VecModel) -> tuple[torch.dtype, torch.dtype]:
     """What the audio encoder computes in, and the language model."""
     audio_encoder = next(model.audio_encoder.blocks.parameters()).dtype
     return audio_encoder, next(model.language_model.parameters()).dtype
-
-
-@enough_room()
-def peaks_of(model: ALM2VecModel) -> Peaks:
-    """The peak of its device in each numeric type that its parts compute in."""
-    return {dtype: peak_rate(model.device, dtype) for dtype in set(dtypes(model))}
 
 
 def peak_rate(

@@ -19,7 +19,6 @@ from alm2vec_search.model.speed import (
     measure,
     padding_of,
     peak_rate,
-    peaks_of,
     spread,
 )
 
@@ -35,6 +34,11 @@ CPU = torch.device("cpu")
 def toy() -> ALM2VecModel:
     torch.manual_seed(0)
     return random_model(find_architecture("toy"), torch.float32, "cpu")
+
+
+def at(peak: float) -> Callable[[torch.device, torch.dtype], float]:
+    """A device of that peak."""
+    return lambda _device, _dtype: peak
 
 
 def ticking(step_s: float = 1.0) -> Callable[[], float]:
@@ -68,7 +72,7 @@ def test_a_model_is_counted(toy: ALM2VecModel) -> None:
     instruction = toy.config.document_instruction
     length = len(processor.write(ModelInput(None, None, instruction), 50))
 
-    found = measure(toy, processor, clips, {torch.float32: 1e9}, clock=ticking())
+    found = measure(toy, processor, clips, rate=at(1e9), clock=ticking())
 
     wide, high, patches = 32, 48, 250
     mel = 2 * 1_001 * 257 * 64
@@ -94,7 +98,7 @@ def test_the_peak_is_the_best_rate_of_a_product() -> None:
 def test_speeds_by_a_clock_that_takes_a_second_for_everything(toy: ALM2VecModel) -> None:
     clips = made_up_clips(4, 2, 2, 16_000)
 
-    found = measure(toy, processor_of(toy), clips, {torch.float32: 1e6}, clock=ticking())
+    found = measure(toy, processor_of(toy), clips, rate=at(1e6), clock=ticking())
 
     assert (found.audio_encoder.seconds, found.language_model.seconds) == (1, 1)
     assert found.whole.seconds == 2
@@ -105,6 +109,18 @@ def test_speeds_by_a_clock_that_takes_a_second_for_everything(toy: ALM2VecModel)
     assert found.gain is None
 
 
+def test_the_best_peak_counts(toy: ALM2VecModel) -> None:
+    """One that was measured in a busy moment would make the share too large."""
+    rates = iter([1e3, 1e6, 1e5])
+
+    found = measure(
+        toy, processor_of(toy), made_up_clips(1, 1, 1, 16_000), rate=lambda *_: next(rates)
+    )
+
+    assert found.peaks == {torch.float32: 1e6}
+    assert found.whole.seconds_at_peak == pytest.approx(found.whole.flops / 1e6)
+
+
 def test_the_median_run_counts(toy: ALM2VecModel) -> None:
     slow_once = iter([0, 1, 2, 10, 50, 52, 100, 101, 103])
     assert RUNS == 3
@@ -113,7 +129,7 @@ def test_the_median_run_counts(toy: ALM2VecModel) -> None:
         toy,
         processor_of(toy),
         made_up_clips(1, 1, 1, 16_000),
-        {torch.float32: 1e6},
+        rate=at(1e6),
         clock=lambda: next(slow_once),
     )
 
@@ -124,7 +140,7 @@ def test_the_median_run_counts(toy: ALM2VecModel) -> None:
 def test_one_at_a_time_is_measured_over_fewer(toy: ALM2VecModel) -> None:
     clips = made_up_clips(6, 1, 2, 16_000)
 
-    found = measure(toy, processor_of(toy), clips, {torch.float32: 1e6}, n_naive=3, clock=ticking())
+    found = measure(toy, processor_of(toy), clips, rate=at(1e6), n_naive=3, clock=ticking())
 
     assert found.naive is not None
     assert (found.whole.clips, found.naive.clips) == (6, 3)
@@ -140,7 +156,11 @@ def test_a_part_is_held_against_the_peak_of_its_own_type() -> None:
     clips = made_up_clips(1, 1, 1, 16_000)
     peaks = {torch.bfloat16: 1e6, torch.float32: 1e3}
 
-    found = measure(model, processor_of(model), clips, peaks, clock=ticking())
+    found = measure(
+        model, processor_of(model), clips, rate=lambda _, dtype: peaks[dtype], clock=ticking()
+    )
+
+    assert found.peaks == peaks
 
     assert found.audio_encoder.seconds_at_peak == pytest.approx(found.audio_encoder.flops / 1e6)
     assert found.language_model.seconds_at_peak == pytest.approx(found.language_model.flops / 1e3)
@@ -153,11 +173,10 @@ def test_a_real_measurement_is_within_reason(
     toy: ALM2VecModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("alm2vec_search.model.speed.CPU_PRODUCTS", (256, 512))
-    peaks = peaks_of(toy)
 
-    found = measure(toy, processor_of(toy), made_up_clips(8, 2, 2, 16_000), peaks, n_naive=4)
+    found = measure(toy, processor_of(toy), made_up_clips(8, 2, 2, 16_000), n_naive=4)
 
-    assert set(peaks) == {torch.float32}
+    assert set(found.peaks) == {torch.float32}
     assert found.naive is not None
     for speed in (found.audio_encoder, found.language_model, found.whole, found.naive):
         assert 0 < speed.share < 1.5
@@ -175,7 +194,7 @@ def test_no_room_is_an_error_with_a_way_out(
     monkeypatch.setattr(torch, "mm", full)
 
     with pytest.raises(ModelError, match="ran out of memory: Tried to allocate") as caught:
-        peaks_of(toy)
+        measure(toy, processor_of(toy), made_up_clips(1, 1, 1, 16_000))
     assert "fewer --clips" in str(caught.value.hint)
     assert "bfloat16" in str(caught.value.hint)
 
