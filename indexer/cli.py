@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -215,15 +216,16 @@ def _run(
         return pipeline.run(roots, retry_skipped=retry_skipped)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _MadeBy:
     """What makes the vectors of an index under some settings."""
 
     spec: EncoderSpec
     chunking: Chunking
 
-    @property
+    @cached_property
     def info(self) -> CollectionInfo:
+        """Found out once: it hashes the weights, and may have to load the model."""
         from alm2vec_search.collection.base import CollectionInfo
 
         return CollectionInfo(
