@@ -13,7 +13,9 @@
     │   ├── IncompatibleCollection      its vectors were made by another model or chunking
     │   ├── CollectionBusy              another process has it open
     │   └── CollectionFull              no room left on its disk
-    └── QueryError                      a question that can't be asked
+    ├── QueryError                      a question that can't be asked
+    └── TrainingError                   a training run that can't start, or can't go on
+        └── PairError                   a line of a file of pairs
 
 An error says what happened (`str(error)`), to what (its fields), and what to do about it (`hint`).
 """
@@ -144,3 +146,16 @@ def one_line(error: Exception) -> str:
     'many lines'
     """
     return shorten(str(error) or type(error).__name__, width=200, placeholder=" …")
+
+
+class TrainingError(Alm2VecError):
+    """A training run can't start, or can't go on."""
+
+
+class PairError(TrainingError):
+    """A line of a file of pairs can't be used."""
+
+    def __init__(self, message: str, *, file: Path, line: int, hint: str | None = None) -> None:
+        super().__init__(f"{file}:{line}: {message}", hint=hint)
+        self.file = file
+        self.line = line

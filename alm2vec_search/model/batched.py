@@ -11,7 +11,8 @@ import torch
 
 from alm2vec_search.errors import ModelError, one_line
 from alm2vec_search.model.batching import Budget, batches
-from alm2vec_search.model.modeling_alm2vec import AudioTokens
+from alm2vec_search.model.modeling_alm2vec import HeardAudio
+from alm2vec_search.model.processing_alm2vec import Frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,37 +57,48 @@ class BatchedModel:
         return self.read(inputs, self.hear([item.audio for item in inputs]))
 
     @torch.inference_mode()
-    def hear(self, sounds: Sequence[Waveform | None]) -> dict[int, AudioTokens]:
-        """The audio encoder's half: what stands for each sound in its input, by its place."""
-        clips = {row: sound for row, sound in enumerate(sounds) if sound is not None}
-        places = list(clips)
-        lengths = [self.processor.num_samples(clips[row]) for row in places]
-        heard: dict[int, AudioTokens] = {}
+    def hear(self, sounds: Sequence[Waveform | Frames | None]) -> dict[int, HeardAudio]:
+        """The audio encoder's half: what is heard in each sound, by its input's place."""
+        heard: dict[int, HeardAudio] = {}
+        clips: list[Waveform] = []
+        places: list[int] = []
+        for place, sound in enumerate(sounds):
+            if isinstance(sound, Frames):
+                heard[place] = self._heard_before(sound)
+            elif sound is not None:
+                clips.append(sound)
+                places.append(place)
 
         def run(batch: list[int]) -> None:
-            rows = [places[place] for place in batch]
-            audio = self.processor.stack([clips[row] for row in rows])
+            audio = self.processor.stack([clips[row] for row in batch])
             audio = {name: tensor.to(self.model.device) for name, tensor in audio.items()}
-            tokens = self.model.embed_audio(audio["waveforms"], audio["waveform_lengths"])
-            heard.update(zip(rows, tokens.each(), strict=True))
+            new = self.model.embed_audio(audio["waveforms"], audio["waveform_lengths"])
+            heard.update(zip([places[row] for row in batch], new.each(), strict=True))
 
-        for batch in batches(lengths, self.audio_budget):
+        for batch in batches(list(map(self.processor.num_samples, clips)), self.audio_budget):
             self.audio_budget = in_room(batch, run, self.audio_budget)
-        return heard
+        return {place: heard[place] for place in sorted(heard)}
+
+    def _heard_before(self, sound: Frames) -> HeardAudio:
+        frames = sound.values.to(self.model.device).float().unsqueeze(0)  # [1, T, D]
+        return self.model.embed_frames(
+            frames, torch.tensor([frames.shape[1]], device=frames.device)
+        )
 
     @torch.inference_mode()
-    def read(self, inputs: Sequence[ModelInput], heard: dict[int, AudioTokens]) -> Embeddings:
+    def read(self, inputs: Sequence[ModelInput], heard: dict[int, HeardAudio]) -> Embeddings:
         """The language model's half: inputs with what was heard of them → float32 [n, dim]."""
+        audio = HeardAudio.joined(list(heard.values()))
+        counts = dict(zip(heard, audio.counts.tolist() if audio else (), strict=True))
         sequences = [
-            self.processor.write(item, len(heard[row].embeddings) if row in heard else 0)
-            for row, item in enumerate(inputs)
+            self.processor.write(item, counts.get(row, 0)) for row, item in enumerate(inputs)
         ]
         vectors = np.empty((len(inputs), self.model.config.output_dim), dtype=np.float32)
 
         def run(batch: list[int]) -> None:
             tensors = self.processor.pad([sequences[row] for row in batch])
             tensors = {name: tensor.to(self.model.device) for name, tensor in tensors.items()}
-            audio = AudioTokens.joined([heard[row] for row in batch if row in heard])
+            audio = HeardAudio.joined([heard[row] for row in batch if row in heard])
             vectors[batch] = self.model.embed_sequences(**tensors, audio=audio).cpu().numpy()
 
         for batch in batches([len(sequence) for sequence in sequences], self.text_budget):

@@ -18,7 +18,8 @@ class ALM2VecConfig(PreTrainedConfig):  # type: ignore[misc]
             `embed_dim`, `depth` and `num_heads`.
         projector_config: from audio frames to the language model's inputs; `kind` names it.
             `soft_words`: `num_classes` detectors, of which the `num_words` most present are said
-            in up to `pieces_per_word` word pieces each. `subsample`: `factor` frames to a token.
+            in up to `pieces_per_word` word pieces each; `silence` is the class of silent frames.
+            `subsample`: `factor` frames to a token.
         text_config: the language model, any text model transformers knows, by its own config.
         pooling: `mean` over the tokens, as MiniLM was trained, or `eos`, the last token's hidden
             state, as in the paper (section 3: decoders).

@@ -10,16 +10,24 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from alm2vec_search.domain import Waveform
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
-    from alm2vec_search.domain import Waveform
     from alm2vec_search.model.configuration_alm2vec import ALM2VecConfig
 
 SLOT = re.compile(r"(\{instruction\}|\{audio\}|\{text\})")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """A sound as the audio encoder heard it before."""
+
+    values: Tensor  # float32 [T, D]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +35,20 @@ class ModelInput:
     """One input: text, audio, or both, under an instruction (which may be empty)."""
 
     text: str | None
-    audio: Waveform | None
+    audio: Waveform | Frames | None
     instruction: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """One input as token ids, and where in it the instruction is, and the text."""
+
+    ids: list[int]
+    instruction: range
+    text: range
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class ALM2VecProcessor:
@@ -41,6 +61,7 @@ class ALM2VecProcessor:
         tokenizer: of the language model.
         config: of the model.
         count_audio_tokens: samples of each clip [A] → tokens that stand for it [A].
+        count_frame_tokens: frames of each clip [A] → the same; needed for `Frames` only.
     """
 
     def __init__(
@@ -48,6 +69,7 @@ class ALM2VecProcessor:
         tokenizer: Tokenizer,
         config: ALM2VecConfig,
         count_audio_tokens: Callable[[Tensor], Tensor],
+        count_frame_tokens: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -55,6 +77,7 @@ class ALM2VecProcessor:
         self.tokenizer = tokenizer
         self.config = config
         self.count_audio_tokens = count_audio_tokens
+        self.count_frame_tokens = count_frame_tokens or count_audio_tokens
         self.audio_id = self._special_id(config.audio_token)
         if config.audio_token_id not in (None, self.audio_id):
             raise ValueError(
@@ -77,13 +100,21 @@ class ALM2VecProcessor:
         return cls(load_tokenizer(folder), config, count_audio_tokens)
 
     def __call__(self, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
-        """One batch, padded on the right: the arguments of `ALM2VecModel.forward`."""
-        clips = [i.audio for i in inputs if i.audio is not None]
-        audio = self.stack(clips)
-        counts = iter(self.count_audio_tokens(audio["waveform_lengths"]).tolist())
-        sequences = [self.write(i, 0 if i.audio is None else next(counts)) for i in inputs]
-        batch = self.pad(sequences)
-        if not clips:
+        """One batch, padded on the right: the arguments of `ALM2VecModel.forward`.
+
+        Raises:
+            ValueError: some sounds are waveforms and others frames.
+        """
+        waveforms = [i.audio for i in inputs if isinstance(i.audio, Waveform)]
+        frames = [i.audio for i in inputs if isinstance(i.audio, Frames)]
+        if waveforms and frames:
+            raise ValueError("the sounds of one batch are either waveforms or frames, not both")
+        audio = self.stack_frames(frames) if frames else self.stack(waveforms)
+        lengths = audio["frame_lengths" if frames else "waveform_lengths"]
+        count = self.count_frame_tokens if frames else self.count_audio_tokens
+        counts = iter(count(lengths).tolist())
+        batch = self.pad([self.write(i, 0 if i.audio is None else next(counts)) for i in inputs])
+        if not len(lengths):
             del batch["audio_mask"]
             return batch
         return batch | audio
@@ -97,6 +128,13 @@ class ALM2VecProcessor:
             waveforms[row, :n] = clip.samples[:n]
         return {"waveforms": torch.from_numpy(waveforms), "waveform_lengths": lengths}
 
+    @staticmethod
+    def stack_frames(clips: Sequence[Frames]) -> dict[str, Tensor]:
+        """Clips → `frames` float32 [A, T, D], padded on the right, and `frame_lengths` [A]."""
+        lengths = torch.tensor([len(clip.values) for clip in clips], dtype=torch.int64)  # [A]
+        padded = torch.nn.utils.rnn.pad_sequence([c.values for c in clips], batch_first=True)
+        return {"frames": padded.float(), "frame_lengths": lengths}
+
     def num_samples(self, clip: Waveform) -> int:
         """How much of a clip is heard: all of it, or as much as the config says at most."""
         n_samples = len(clip.samples)
@@ -104,18 +142,27 @@ class ALM2VecProcessor:
             return n_samples
         return min(n_samples, round(self.config.max_audio_s * clip.sampling_rate))
 
-    def pad(self, sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """Token ids of each input → `input_ids`, `attention_mask` and `audio_mask`, each [B, L]."""
+    def pad(self, sequences: Sequence[TokenSequence]) -> dict[str, Tensor]:
+        """Inputs → `input_ids`, `attention_mask`, and the masks of their parts, each [B, L]."""
         longest = max(map(len, sequences))
         input_ids = torch.full((len(sequences), longest), self.pad_id)
         attention_mask = torch.zeros_like(input_ids)
+        instruction_mask = torch.zeros_like(input_ids, dtype=torch.bool)
+        text_mask = torch.zeros_like(instruction_mask)
         for row, sequence in enumerate(sequences):
-            input_ids[row, : len(sequence)] = torch.tensor(sequence)
+            input_ids[row, : len(sequence)] = torch.tensor(sequence.ids)
             attention_mask[row, : len(sequence)] = 1
-        audio_mask = (input_ids == self.audio_id) & attention_mask.bool()
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "audio_mask": audio_mask}
+            instruction_mask[row, sequence.instruction] = True
+            text_mask[row, sequence.text] = True
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "audio_mask": (input_ids == self.audio_id) & attention_mask.bool(),
+            "instruction_mask": instruction_mask,
+            "text_mask": text_mask,
+        }
 
-    def write(self, item: ModelInput, num_audio_tokens: int) -> list[int]:
+    def write(self, item: ModelInput, num_audio_tokens: int) -> TokenSequence:
         """The token ids of one input. Text that doesn't fit is cut; nothing else is."""
         audio: list[int] = []
         if num_audio_tokens:
@@ -130,11 +177,14 @@ class ALM2VecProcessor:
         text = self._read(item.text or "")
         text = text[: max(0, self.config.max_tokens - fixed - len(instruction))]
         slots = {"{instruction}": instruction, "{audio}": audio, "{text}": text}
-        return [
-            token
-            for part in self.layout
-            for token in (slots[part] if part in slots else self.written[part])
-        ]
+        ids: list[int] = []
+        places = dict.fromkeys(slots, range(0))
+        for part in self.layout:
+            tokens = slots[part] if part in slots else self.written[part]
+            if part in slots:
+                places[part] = range(len(ids), len(ids) + len(tokens))
+            ids += tokens
+        return TokenSequence(ids, places["{instruction}"], places["{text}"])
 
     def _read(self, text: str) -> list[int]:
         ids = self.tokenizer.encode(text, add_special_tokens=False).ids

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from alm2vec_search.model.batching import Budget
-    from alm2vec_search.model.modeling_alm2vec import ALM2VecModel, AudioTokens
+    from alm2vec_search.model.modeling_alm2vec import ALM2VecModel, HeardAudio
     from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor
 
 RUNS = 3
@@ -201,7 +201,7 @@ class Stopwatch:
     def speeds(self, peaks: Peaks) -> tuple[Speed, Speed, Speed]:
         """Of the audio encoder with the projector, of the language model, and of both one after the
         other."""
-        sounds = [item.audio for group in self.groups for item in group if item.audio is not None]
+        sounds = [sound for group in self.groups for sound in sounds_of(group)]
         audio_s = sum(sound.duration_s for sound in sounds)
         at_peak = [
             n / peaks[dtype]
@@ -221,7 +221,7 @@ class Stopwatch:
 
     def _count(self, inputs: Sequence[ModelInput]) -> tuple[int, int]:
         """Operations of either half."""
-        heard: dict[int, AudioTokens] = {}
+        heard: dict[int, HeardAudio] = {}
         sounds = [item.audio for item in inputs]
         return (
             count_flops(lambda: heard.update(self.batched.hear(sounds))),
@@ -309,7 +309,7 @@ def attention_flops(
 def padding_of(batched: BatchedModel, inputs: Sequence[ModelInput]) -> Padding:
     """Of the batches that these inputs are put in."""
     processor = batched.processor
-    samples = [processor.num_samples(item.audio) for item in inputs if item.audio is not None]
+    samples = [processor.num_samples(sound) for sound in sounds_of(inputs)]
     counts = iter(processor.count_audio_tokens(torch.tensor(samples)).tolist())
     tokens = [
         len(processor.write(item, 0 if item.audio is None else next(counts))) for item in inputs
@@ -317,6 +317,10 @@ def padding_of(batched: BatchedModel, inputs: Sequence[ModelInput]) -> Padding:
     return Padding(
         padded_share(samples, batched.audio_budget), padded_share(tokens, batched.text_budget)
     )
+
+
+def sounds_of(inputs: Sequence[ModelInput]) -> list[Waveform]:
+    return [item.audio for item in inputs if isinstance(item.audio, Waveform)]
 
 
 def padded_share(lengths: Sequence[int], budget: Budget) -> float:

@@ -22,11 +22,15 @@ from transformers import AutoConfig
 
 from alm2vec_search.model.configuration_alm2vec import ALM2VecConfig
 from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
+from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor, ModelInput
 from alm2vec_search.model.projector import SoftWordProjector
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+NUM_WORDS = 8
+SILENCE = "Silence"  # AudioSet's name for it
+PIECES_PER_WORD = 3
 SHARDS = {
     "audio_encoder.": "base-audio-encoder.safetensors",
     "language_model.": "base-language-model.safetensors",
@@ -41,6 +45,13 @@ def start(yamnet: Path, class_map: Path, minilm: Path, out: Path) -> None:
     text_config = AutoConfig.from_pretrained(minilm)
     text_config.name_or_path = ""  # a folder of this machine
     config = ALM2VecConfig(
+        projector_config={
+            "kind": "soft_words",
+            "num_classes": len(names),
+            "num_words": NUM_WORDS,
+            "pieces_per_word": PIECES_PER_WORD,
+            "silence": names.index(SILENCE) if SILENCE in names else None,
+        },
         text_config=text_config,
         id2label=dict(enumerate(names)),
         architectures=["ALM2VecModel"],
@@ -66,11 +77,33 @@ def start(yamnet: Path, class_map: Path, minilm: Path, out: Path) -> None:
         pieces = soft_word(name, tokenizer, embeddings, projector.words.shape[1])
         projector.words.data[row, : len(pieces)] = pieces
         projector.words_used[row, len(pieces) :] = 0
+    start_relevance(model, names, tokenizer)
 
     out.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"), pretty=False)
     save_shards(model, out)
+
+
+@torch.no_grad()
+def start_relevance(model: ALM2VecModel, names: list[str], tokenizer: Tokenizer) -> None:
+    """Let a question be compared with the names of the sounds as the language model reads both;
+    whatever it is, it narrows nearly all the way, and asks for neither loud nor faint."""
+    projector = model.audio_projector
+    assert isinstance(projector, SoftWordProjector)
+    relevance = projector.relevance
+    processor = ALM2VecProcessor(tokenizer, model.config, model.count_audio_tokens)
+    model.eval()
+    for row, name in enumerate(names):
+        relevance.names.data[row] = model(**processor([ModelInput(name.lower(), None, "")]))[0]
+    for asked in (relevance.strength, relevance.bent):
+        asked.weight.data.zero_()
+        asked.bias.data.zero_()
+    relevance.strength.bias.data.fill_(2.0)
+    last = projector.shade[-1]
+    assert isinstance(last, torch.nn.Linear)
+    last.weight.data.zero_()
+    last.bias.data.zero_()
 
 
 def soft_word(name: str, tokenizer: Tokenizer, embeddings: Tensor, most: int) -> Tensor:

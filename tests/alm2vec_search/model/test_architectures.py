@@ -180,7 +180,7 @@ def test_a_prompt_has_as_many_tokens_as_qwen_makes_of_it() -> None:
     instruction = processor.config.document_instruction  # six: Represent the user 's input .
     turns = 3 + 2 + 3 + 2 + 3 + 1  # headers, their ends, <|endoftext|>
 
-    document = processor.write(ModelInput(None, None, instruction), 50)
+    document = processor.write(ModelInput(None, None, instruction), 50).ids
 
     assert len(document) == pytest.approx(turns + 6 + 50 + 2, abs=2)
     assert document.count(processor.audio_id) == 50
@@ -193,6 +193,6 @@ def test_tokens_are_in_the_vocabulary(name: str) -> None:
     config = processor.config
 
     for role in (config.query_instruction, config.document_instruction):
-        written = processor.write(ModelInput("a dog barks", None, role), 9)
+        written = processor.write(ModelInput("a dog barks", None, role), 9).ids
         assert max(written) < config.text_config.vocab_size
         assert processor.tokenizer.token_to_id("[UNK]") in written

@@ -137,7 +137,7 @@ def test_a_prompt_in_pieces_is_the_prompt_in_one(original: Original, checkpoint:
     from alm2vec_search.model.processing_alm2vec import ModelInput
 
     for text in ("dog", "dogs. Dogs!", "123", "d", "it's the dog.", "ein Hund bellt — ça va?"):
-        written = processor.write(ModelInput(text, None, DOCUMENT), 0)
+        written = processor.write(ModelInput(text, None, DOCUMENT), 0).ids
         whole = PROMPT.format(instruction=DOCUMENT, audio="", text=text)
         assert written == original.tokenizer.encode(whole, add_special_tokens=False).ids
 
@@ -306,7 +306,7 @@ def test_special_tokens_are_looked_up_by_their_strings(tmp_path: Path) -> None:
     processor = load(folder)._batched.processor
     from alm2vec_search.model.processing_alm2vec import ModelInput
 
-    written = processor.write(ModelInput(None, noise(16_000), ""), 2)
+    written = processor.write(ModelInput(None, noise(16_000), ""), 2).ids
 
     said = original.tokenizer.decode(written, skip_special_tokens=False)
     assert "user\n<|ear|><|hear|><|hear|><|/ear|><|im_end|>" in said
