@@ -120,7 +120,7 @@ def test_what_is_read_is_a_copy(tmp_path: Path, encoder: Encoder, refs: list[Aud
     frames.fill(refs)
     own = write_frames(tmp_path / "own.safetensors", a=torch.ones(2, 3))
     for ref in (refs[0], own):
-        before = frames.get(ref)
+        before = frames.get(ref).clone()
         frames.get(ref).zero_()
         assert torch.equal(frames.get(ref), before)
 
@@ -146,6 +146,21 @@ def test_a_changed_file_is_another_entry(
         frames.get(refs[0])
     assert frames.fill(refs) == Filled(encoded=1, known=19, failed=())
     assert frames.get(refs[0]).shape == (3, 3)
+    os.utime(refs[1].path, ns=(1, 1))
+    assert frames.fill(refs) == Filled(encoded=1, known=19, failed=())
+
+
+def test_files_that_differ_by_their_folder(tmp_path: Path, encoder: Encoder) -> None:
+    refs = []
+    for folder, value in (("a", 0.25), ("b", 0.5)):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "1.wav"
+        soundfile.write(path, np.full(STEP, value, np.float32), RATE)
+        os.utime(path, ns=(1, 1))
+        refs.append(AudioRef(path=path))
+    frames = cache(tmp_path, encoder)
+    assert frames.fill(refs).encoded == 2
+    assert [float(frames.get(ref)[0, 0]) for ref in refs] == [0.25, 0.5]
 
 
 def test_paths_to_the_same_file(tmp_path: Path, encoder: Encoder, refs: list[AudioRef]) -> None:

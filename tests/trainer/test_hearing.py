@@ -117,7 +117,7 @@ def test_a_file_shorter_than_it_says(tmp_path: Path) -> None:
         assert sound.info.duration_s == 10.0
     there_s = decode(path, RATE).duration_s
     assert there_s < 9
-    for position in POSITIONS:
+    for position in np.linspace(0, 0.999, 15):  # some cuts would go beyond the end, or begin there
         assert hear(AudioRef(path=path), RATE, 2.0, position).duration_s == 2.0
     start_s, end_s = place(hear(AudioRef(path=path), RATE, 2.0, POSITIONS[-1]).samples)
     assert end_s == pytest.approx(there_s, abs=0.02)
