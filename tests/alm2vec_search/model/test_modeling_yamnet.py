@@ -219,7 +219,7 @@ def test_real_sounds_are_heard(encoder32: ALM2VecEncoder, sounds: dict[str, Wave
     for name in expected:
         frames, mask = encode(model.audio_encoder, torch.from_numpy(sounds[name].samples))
         with torch.inference_mode():
-            best = int(model.audio_projector.presence(frames, mask).argmax())
+            best = int(model.audio_projector.hear(frames, mask).argmax())
         heard[name] = model.config.id2label[best]
 
     assert heard == expected
