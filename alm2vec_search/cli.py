@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import indexer.cli
+import trainer.cli
 from alm2vec_search.commands import bench, embed, model, search
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
 from alm2vec_search.terminal import say, say_error
@@ -42,6 +43,7 @@ app.command()(indexer.cli.remove)
 app.command()(embed.embed)
 app.command()(bench.bench)
 app.add_typer(model.app, name="model")
+app.add_typer(trainer.cli.app, name="train")
 
 
 def _show_version(wanted: bool) -> None:
