@@ -37,8 +37,8 @@ class SoftWordProjector(nn.Module):
     How present a sound is isn't lost: it shades the embeddings of its word, and in the pooled
     vector a word weighs as the square root of its presence. The weights of a clip's words are
     levelled, so that a faint clip and a loud one are worded alike, but where nothing that matters
-    is there, they fade. A word comes in as it rises above the first that isn't said, so that a
-    little noise changes the vector a little. (`docs/log.md` has the variants.)
+    is there, they fade. A word comes into the mean as it rises above the first that isn't said;
+    to the other words' attention it comes at once. (`docs/log.md` has the variants.)
 
     frames [B, T, D] → presences [B, 1, C] → tokens [B, K·M, H] and their weights [B, K·M]; weight
     0 is an unused slot.
