@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING
 
-import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
@@ -25,9 +22,9 @@ from torch import nn
 from alm2vec_search.errors import TrainingError
 from alm2vec_search.model.adapter import NAME
 from alm2vec_search.model.description import AN_ADAPTER_MAY_SET, PARTS, PEFT_PREFIX
+from trainer.whole import whole_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -173,7 +170,9 @@ def save_adapter(
     config.revision = revision
     config.inference_mode = True
     may_differ = {name: getattr(model.config, name) for name in AN_ADAPTER_MAY_SET}
-    with _written_whole(folder) as unfinished:
+    _require_room_for_adapter(folder)
+    with whole_folder(folder) as unfinished:
+        (unfinished / WHOLE_WEIGHTS).unlink(missing_ok=True)
         config.save_pretrained(str(unfinished))
         save_file(lora, unfinished / LORA_WEIGHTS, metadata={"format": "pt"})
         if whole:
@@ -195,12 +194,10 @@ def trained_tensors(model: ALM2VecModel) -> tuple[dict[str, Tensor], dict[str, T
     return lora, whole
 
 
-@contextmanager
-def _written_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into that takes the place of another once all is written.
-
+def _require_room_for_adapter(folder: Path) -> None:
+    """
     Raises:
-        TrainingError: that other holds something else than an adapter, or can't be written.
+        TrainingError: the folder holds something else than an adapter.
     """
     if folder.exists() and not (folder / CONFIG).is_file():
         if not folder.is_dir() or any(folder.iterdir()):
@@ -208,46 +205,3 @@ def _written_whole(folder: Path) -> Iterator[Path]:
                 f"{folder} is there already, and holds no adapter",
                 hint="choose another folder, or move it away",
             )
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    replaced = folder.with_name(folder.name + ".replaced")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was stopped
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            shutil.copytree(folder, unfinished)
-            (unfinished / WHOLE_WEIGHTS).unlink(missing_ok=True)
-        else:
-            unfinished.mkdir()
-        yield unfinished
-        if folder.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-            folder.rename(replaced)
-        unfinished.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        raise TrainingError(
-            f"{folder} can't be written: {error.strerror or error}",
-            hint="is there room on the disk, and is the folder yours to write?",
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-@torch.no_grad()
-def merged(model: ALM2VecModel) -> ALM2VecModel:
-    """A copy with LoRA added to the matrices that it changes: a plain model, in eval mode.
-
-    The model itself stays as it is. There must be room for both.
-    """
-    plain = copy.deepcopy(model)
-    for part in plain.modules():
-        for patched in ("forward", "_original_forward", "train"):  # by accelerate, and by us
-            part.__dict__.pop(patched, None)
-    for name, layer in list(plain.named_modules()):
-        if isinstance(layer, LoraLayer):
-            layer.merge()
-            plain.set_submodule(name, layer.get_base_layer())
-    for left_behind in ("peft_config", "_hf_peft_config_loaded"):
-        plain.__dict__.pop(left_behind, None)
-    plain.eval().requires_grad_(False)
-    return plain

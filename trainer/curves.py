@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer.config import RECALLS
-from trainer.run import HELD_OUT, written_in
+from trainer.run import HELD_OUT
+from trainer.whole import whole_file, written_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,10 +86,8 @@ def draw(metrics: Lines, path: Path, *, title: str, best: int | None = None) -> 
             axes.tick_params(length=0)
             if best is not None:
                 axes.axvline(best, color=ACCENT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2.1)
-        unfinished = path.with_name(path.name + ".unfinished")
-        with written_in(path.parent):
+        with written_in(path.parent), whole_file(path) as unfinished:
             figure.savefig(unfinished, format="png", metadata={"Software": None})
-            unfinished.replace(path)
 
 
 def series(metrics: Lines, name: str) -> tuple[list[float], list[float]]:

@@ -266,6 +266,7 @@ class Checked:
     missing: int  # of the audio files
     first_missing: tuple[Path, ...]
     left_out: int  # pairs
+    sha256: str  # of the file as it is
 
 
 @dataclass(slots=True)
@@ -331,6 +332,7 @@ def check(file: PairFile, missing: Missing = "error") -> Checked:
         missing=len(seen.missing),
         first_missing=tuple(seen.first_missing),
         left_out=n_left_out,
+        sha256=fingerprint(file.path),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,8 @@ from trainer.adapter import CONFIG as ADAPTER_CONFIG
 from trainer.base import find_base, put_in, read_trained, save_over, skeleton
 from trainer.config import read_config
 from trainer.contrastive_trainer import TRAINED, is_complete, last_checkpoint
-from trainer.run import CONFIG, read_record, state_of, written_in
+from trainer.run import CONFIG, read_record, state_of
+from trainer.whole import whole_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +82,7 @@ def export(
     chosen = choose_checkpoint(run, checkpoint)
     base = find_base(config, announce)
     require_same_base(run, base)
-    with _written_whole(out) as unfinished:
+    with whole_folder(out) as unfinished:
         if merged:
             adapter = unfinished / "adapter"
             write_adapter(chosen, base, config, adapter)
@@ -219,23 +219,3 @@ def _shards(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]
         shard[name] = tensor.contiguous()
         n_bytes += tensor.nbytes
     yield shard
-
-
-@contextmanager
-def _written_whole(out: Path) -> Iterator[Path]:
-    """A folder that takes the name of another once all of it is written.
-
-    Raises:
-        TrainingError: it can't be written.
-    """
-    unfinished = out.with_name(out.name + ".unfinished")
-    try:
-        with written_in(out):
-            shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was stopped
-            unfinished.mkdir(parents=True)
-            yield unfinished
-            if out.exists():
-                out.rmdir()  # it is empty
-            unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from alm2vec_search.domain import Waveform
+    from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
     from trainer.pairs import AudioRef
 
 SHARD_SOUNDS = 4096
@@ -109,6 +110,26 @@ class FrameCache:
         self._shards: dict[str, Path] = {}  # by the keys of the sounds in them
         self._read: set[Path] = set()
         self._look()
+
+    @classmethod
+    def of(cls, model: ALM2VecModel, folder: Path, max_audio_s: float | None = None) -> FrameCache:
+        """Of a model's audio encoder, on its device."""
+        encoder = model.audio_encoder
+        device = model.device
+
+        @torch.no_grad()
+        def encode(waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+            frames, _ = encoder(waveforms.to(device), lengths.to(device))
+            return frames, encoder.num_frames(lengths)
+
+        return cls(
+            folder,
+            encode,
+            weights_fingerprint(encoder),
+            sampling_rate=encoder.sampling_rate,
+            frame_size=encoder.hidden_size,
+            max_audio_s=max_audio_s,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_encode": None}  # a model is no luggage
@@ -297,6 +318,15 @@ class FrameCache:
             yield
         finally:
             lock.release()
+
+
+def weights_fingerprint(module: torch.nn.Module) -> str:
+    """Of all its numbers, their types and their names, 32 hex digits."""
+    digest = blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 class _Shard:

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from alm2vec_search.errors import TrainingError
 from alm2vec_search.terminal import counted, shown
-from trainer.base import build_processor, skeleton
+from trainer.base import build_processor
 from trainer.collator import Collator
 from trainer.data import PairFile, sounds_of
 from trainer.evaluation import Evaluator, HeldOut
@@ -21,13 +18,9 @@ from trainer.plan import mixture_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from torch import Tensor
 
     from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
     from trainer.config import TrainConfig
-    from trainer.machine import Machine
     from trainer.mixture import Mixture
     from trainer.pairs import AudioRef
     from trainer.plan import Plan
@@ -51,9 +44,7 @@ class Material:
     document_instruction: str
 
     @classmethod
-    def prepare(
-        cls, plan: Plan, model: ALM2VecModel, machine: Machine, progress: Progress
-    ) -> Material:
+    def prepare(cls, plan: Plan, model: ALM2VecModel, progress: Progress) -> Material:
         """Encode what isn't in the frame cache yet, if there is one.
 
         Raises:
@@ -66,7 +57,7 @@ class Material:
         cache = None
         mixture = plan.mixture
         if config.audio.cache_frames is not None:
-            cache = _frame_cache(config.audio.cache_frames, model, max_audio_s, machine)
+            cache = FrameCache.of(model, config.audio.cache_frames, max_audio_s)
             missing = [source.missing for source in config.data]
             files = [
                 _filled(cache, file, skip=how == "skip", progress=progress)
@@ -80,7 +71,7 @@ class Material:
             files=tuple(files),
             held_out=held_out,
             mixture=mixture,
-            processor=build_processor(plan.base, skeleton(plan.base, config)),
+            processor=build_processor(plan.base, plan.skeleton),
             frame_cache=cache,
             sampling_rate=model.audio_encoder.sampling_rate,
             max_audio_s=max_audio_s,
@@ -116,35 +107,6 @@ class Material:
             self.frame_cache,
             partial(progress.preparing, "held out"),
         )
-
-
-def _frame_cache(
-    folder: Path, model: ALM2VecModel, max_audio_s: float | None, machine: Machine
-) -> FrameCache:
-    encoder = model.audio_encoder
-
-    @torch.no_grad()
-    def encode(waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        frames, _ = encoder(waveforms.to(machine.device), lengths.to(machine.device))
-        return frames, encoder.num_frames(lengths)
-
-    return FrameCache(
-        folder,
-        encode,
-        weights_fingerprint(encoder),
-        sampling_rate=encoder.sampling_rate,
-        frame_size=encoder.hidden_size,
-        max_audio_s=max_audio_s,
-    )
-
-
-def weights_fingerprint(module: torch.nn.Module) -> str:
-    """Of all its numbers, their types and their names, 32 hex digits."""
-    digest = blake2b(digest_size=16)
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _filled(cache: FrameCache, file: PairFile, *, skip: bool, progress: Progress) -> PairFile:

@@ -32,6 +32,7 @@ from pydantic import (
 
 from alm2vec_search.domain import TimeSpan
 from alm2vec_search.errors import PairError
+from trainer.whole import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -158,14 +159,9 @@ def write_pairs(pairs: Iterable[Pair], path: Path) -> int:
         how many.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
     count = 0
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            for pair in pairs:
-                file.write(pair.to_json() + "\n")
-                count += 1
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        for pair in pairs:
+            file.write(pair.to_json() + "\n")
+            count += 1
     return count

@@ -12,7 +12,7 @@ from alm2vec_search.errors import TrainingError
 from alm2vec_search.terminal import counted, shown
 from trainer.adapter import TrainableParameters, trainable_parameters
 from trainer.base import Base, find_base, skeleton
-from trainer.data import Checked, PairFile, check, fingerprint, sounds_of
+from trainer.data import Checked, PairFile, check, sounds_of
 from trainer.export import require_same_base
 from trainer.mixture import Mixture
 from trainer.run import Run, num_processes, open_run
@@ -20,6 +20,7 @@ from trainer.run import Run, num_processes, open_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
     from trainer.config import TrainConfig
     from trainer.pairs import Pair
 
@@ -36,9 +37,14 @@ class Plan:
     sources: tuple[Checked, ...]
     held_out: Checked | None
     mixture: Mixture
-    parameters: TrainableParameters
+    skeleton: ALM2VecModel  # what is trained, without weights
     changed: dict[str, str]  # files of pairs, since the run was started, and their sha256 then
     warnings: tuple[str, ...]
+
+    @property
+    def parameters(self) -> TrainableParameters:
+        """How much of the model is trained."""
+        return trainable_parameters(self.skeleton)
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -90,7 +96,7 @@ def plan(
         )
     run = open_run(config, resume=resume)
     base = find_base(config, announce)
-    parameters = trainable_parameters(skeleton(base, config))
+    model = skeleton(base, config)
     sources = tuple(check(PairFile(s.pairs), s.missing) for s in config.data)
     held_out = None
     if config.held_out is not None:
@@ -98,7 +104,7 @@ def plan(
     changed = _changed_since(run, base, [*sources, *filter(None, [held_out])])
     mixture = mixture_of([source.file for source in sources], config)
     warnings = (*_warnings_of_change(changed), *_warnings(config, sources, held_out))
-    return Plan(config, run, base, sources, held_out, mixture, parameters, changed, warnings)
+    return Plan(config, run, base, sources, held_out, mixture, model, changed, warnings)
 
 
 def mixture_of(files: Sequence[PairFile], config: TrainConfig) -> Mixture:
@@ -146,7 +152,7 @@ def _changed_since(run: Run, base: Base, data: Sequence[Checked]) -> dict[str, s
         )
     recorded = [*record.get("data", []), *filter(None, [record.get("held_out")])]
     then = {known["pairs"]: known["sha256"] for known in recorded}
-    now = {str(checked.file.path): fingerprint(checked.file.path) for checked in data}
+    now = {str(checked.file.path): checked.sha256 for checked in data}
     return {path: sha256 for path, sha256 in then.items() if now.get(path) not in (None, sha256)}
 
 

@@ -17,8 +17,8 @@ from trainer.run import (
     TENSORBOARD,
     best_of,
     read_metrics,
-    written_in,
 )
+from trainer.whole import written_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from alm2vec_search.errors import TrainingError
 from trainer.config import read_config
+from trainer.whole import whole_file, written_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -298,26 +299,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-# ---- writing ----
-
-
-@contextmanager
-def written_in(folder: Path) -> Iterator[None]:
-    """
-    Raises:
-        TrainingError: what is written within can't be.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise TrainingError(
-            f"{folder} can't be written: {error.strerror or error}",
-            hint="is there room on the disk, and is the folder yours to write? --resume goes on",
-        ) from error
-
-
 def _write(path: Path, text: str) -> None:
-    """A file, whole or not at all."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from alm2vec_search.model.hardware import device_name
 from alm2vec_search.terminal import counted, length, shown
 from trainer.base import load_base
 from trainer.contrastive_trainer import ContrastiveTrainer
-from trainer.data import PairDataset, fingerprint
+from trainer.data import PairDataset
 from trainer.export import write_adapter
 from trainer.flow import Flow
 from trainer.losses import AbsoluteMask, ContrastiveLoss, NoMask, RelativeMask
@@ -112,7 +112,7 @@ def _carry_out(plan: Plan, progress: Progress) -> RunReport:
     set_seed(config.run.seed)
     progress.preparing("loading the model", 0, 0)
     model = load_base(plan.base, config, machine.dtype, machine.device)
-    material = Material.prepare(plan, model, machine, progress)
+    material = Material.prepare(plan, model, progress)
     flow = Flow(None if config.held_out is None else config.held_out.metric)
     trainer = _build_trainer(plan, model, material, machine, flow, progress)
     if is_main_process():
@@ -213,7 +213,7 @@ def _record(plan: Plan, material: Material, machine: Machine) -> dict[str, Any]:
 def _recorded(checked: Checked, used: PairFile) -> dict[str, Any]:
     return {
         "pairs": str(checked.file.path),
-        "sha256": fingerprint(checked.file.path),
+        "sha256": checked.sha256,
         "lines": checked.pairs,
         "groups": len(used),
         "sounds": checked.sounds,

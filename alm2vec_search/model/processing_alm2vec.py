@@ -77,7 +77,7 @@ class ALM2VecProcessor:
         self.tokenizer = tokenizer
         self.config = config
         self.count_audio_tokens = count_audio_tokens
-        self.count_frame_tokens = count_frame_tokens or count_audio_tokens
+        self.count_frame_tokens = count_frame_tokens
         self.audio_id = self._special_id(config.audio_token)
         if config.audio_token_id not in (None, self.audio_id):
             raise ValueError(
@@ -103,18 +103,22 @@ class ALM2VecProcessor:
         """One batch, padded on the right: the arguments of `ALM2VecModel.forward`.
 
         Raises:
-            ValueError: some sounds are waveforms and others frames.
+            ValueError: some sounds are waveforms and others frames, or frames can't be counted.
         """
         waveforms = [i.audio for i in inputs if isinstance(i.audio, Waveform)]
         frames = [i.audio for i in inputs if isinstance(i.audio, Frames)]
         if waveforms and frames:
             raise ValueError("the sounds of one batch are either waveforms or frames, not both")
-        audio = self.stack_frames(frames) if frames else self.stack(waveforms)
-        lengths = audio["frame_lengths" if frames else "waveform_lengths"]
-        count = self.count_frame_tokens if frames else self.count_audio_tokens
-        counts = iter(count(lengths).tolist())
+        if frames:
+            if self.count_frame_tokens is None:
+                raise ValueError("frames, and nothing to count their tokens with")
+            audio = self.stack_frames(frames)
+            counts = iter(self.count_frame_tokens(audio["frame_lengths"]).tolist())
+        else:
+            audio = self.stack(waveforms)
+            counts = iter(self.count_audio_tokens(audio["waveform_lengths"]).tolist())
         batch = self.pad([self.write(i, 0 if i.audio is None else next(counts)) for i in inputs])
-        if not len(lengths):
+        if not (waveforms or frames):
             del batch["audio_mask"]
             return batch
         return batch | audio

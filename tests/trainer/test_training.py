@@ -22,9 +22,9 @@ from trainer import plan as planning
 from trainer.adapter import trainable_parameters
 from trainer.base import find_base, load_base, skeleton
 from trainer.export import export
+from trainer.frame_cache import weights_fingerprint
 from trainer.losses import AbsoluteMask, NoMask, RelativeMask
 from trainer.machine import num_workers
-from trainer.material import weights_fingerprint
 from trainer.plan import plan
 from trainer.run import read_metrics, read_record
 from trainer.training import RunReport, similarity_mask, train

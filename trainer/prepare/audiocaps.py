@@ -116,5 +116,5 @@ def _pairs(clips: Iterable[Clip], data: DataSet, out: Path, findings: Findings) 
         found = data.audio.find(*clip.file_names())
         if sound := findings.only(found, clip.name, clip.where):
             yield from caption_pairs(
-                clip.captions, relative(sound), clip=clip.name, source=SOURCE, queries=SOUND
+                clip.captions, relative(sound), clip=clip.name, source=SOURCE, instructions=SOUND
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer.pairs import AudioRef, Pair, Side
-from trainer.prepare.instructions import DOCUMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def caption_pairs(
-    captions: Sequence[str], sound: Path, *, clip: str, source: str, queries: BothWays
+    captions: Sequence[str], sound: Path, *, clip: str, source: str, instructions: BothWays
 ) -> Iterator[Pair]:
     """Two pairs for each caption, the text asking and the sound asking.
 
@@ -28,15 +27,15 @@ def caption_pairs(
     audio = AudioRef(path=sound)
     for caption in captions:
         yield Pair(
-            query=Side(text=caption, instruction=queries.to_audio),
-            document=Side(audio=audio, instruction=DOCUMENT),
+            query=Side(text=caption, instruction=instructions.to_audio),
+            document=Side(audio=audio, instruction=instructions.document),
             source=source,
             clip=clip,
             one_of=clip,
         )
         yield Pair(
-            query=Side(audio=audio, instruction=queries.to_text),
-            document=Side(text=caption, instruction=DOCUMENT),
+            query=Side(audio=audio, instruction=instructions.to_text),
+            document=Side(text=caption, instruction=instructions.document),
             source=source,
             clip=clip,
             one_of=clip,

@@ -72,5 +72,5 @@ def _pairs(table: Path, data: DataSet, out: Path, findings: Findings) -> Iterato
                 relative(sound),
                 clip=without_suffix(name),
                 source=SOURCE,
-                queries=SOUND,
+                instructions=SOUND,
             )

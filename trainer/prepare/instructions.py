@@ -17,10 +17,11 @@ DOCUMENT = "Represent the user's input."  # ALM2Vec: any document
 
 @dataclass(frozen=True)
 class BothWays:
-    """Instructions for the queries of a text and a sound that belong together."""
+    """Instructions for a text and a sound that belong together; None is the model's own."""
 
-    to_audio: str  # the text asks
-    to_text: str  # the sound asks
+    to_audio: str | None  # the text asks
+    to_text: str | None  # the sound asks
+    document: str | None = DOCUMENT
 
 
 SOUND = BothWays(
@@ -35,3 +36,5 @@ SPEECH = BothWays(
     # after VoiceTrace's speech → speech
     to_text="Retrieve a text document that is relevant to the content of the given speech query.",
 )
+# One's own sounds are searched by the model as it is: with what it takes where nothing is given.
+PLAIN = BothWays(to_audio=None, to_text=None, document=None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from trainer.prepare.captions import caption_pairs, readable
 from trainer.prepare.data_set import DataSet, is_same, relative_to
-from trainer.prepare.instructions import SOUND
+from trainer.prepare.instructions import PLAIN
 from trainer.prepare.report import Findings, PrepareReport
 from trainer.prepare.tables import read_table
 from trainer.prepare.writing import write_prepared
@@ -78,4 +78,6 @@ def _pairs(
     for path, (where, texts) in labels.items():
         found: Sequence[Path] = data.audio.at(path)
         if sound := findings.only(found, path, where):
-            yield from caption_pairs(texts, relative(sound), clip=path, source=name, queries=SOUND)
+            yield from caption_pairs(
+                texts, relative(sound), clip=path, source=name, instructions=PLAIN
+            )

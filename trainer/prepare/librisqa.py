@@ -101,7 +101,7 @@ def _part_one(
     if not question:
         findings.put_aside(where, "no question")
         return
-    yield from caption_pairs([question], sound, clip=clip, source=SOURCE, queries=SPEECH)
+    yield from caption_pairs([question], sound, clip=clip, source=SOURCE, instructions=SPEECH)
 
 
 def _part_two(

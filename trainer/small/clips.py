@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 import soxr
 
+from trainer.whole import whole_file
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -137,13 +137,10 @@ def cut(waveform: Waveform) -> Waveform:
 
 def replace(path: Path, text: str) -> None:
     """Write a file in one step: a reader finds the old one or the new one, whole."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
-def read_lines(out: Path) -> Iterator[dict[str, object]]:
-    """The clips of a folder of material, a dict each, as `clips.jsonl` has them."""
-    with (out / "clips.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """A file of JSON lines, a dict each."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -19,7 +19,7 @@ from trainer.pairs import AudioRef, Pair, Side
 from trainer.small.ontology import called
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.random import Generator
 
@@ -122,15 +122,15 @@ class Lessons:
 
     Args:
         ontology: which sounds are kinds of which.
-        another: a sound that could stand for this one, other than itself, if there is any.
+        sounds: those that can stand for one another.
     """
 
-    def __init__(
-        self, ontology: Ontology, another: Callable[[Sound], Sound | None], rng: Generator
-    ) -> None:
+    def __init__(self, ontology: Ontology, sounds: Sequence[Sound], rng: Generator) -> None:
         self._ontology = ontology
-        self._another = another
         self._rng = rng
+        self._groups: dict[str, list[Sound]] = {}
+        for sound in sounds:
+            self._groups.setdefault(sound.alike, []).append(sound)
 
     def captions(self, sounds: Sequence[Sound]) -> Iterator[Pair]:
         """Each sound with each of its texts, either way round; one of them each time."""
@@ -218,6 +218,11 @@ class Lessons:
             forms += OF_WHAT_IS_IN_FRONT if wanted is scene.front else OF_WHAT_IS_BEHIND
         return forms
 
+    def _another(self, sound: Sound) -> Sound | None:
+        """One that could stand for this one, if there is any other."""
+        group = [one for one in self._groups.get(sound.alike, ()) if one.clip != sound.clip]
+        return group[int(self._rng.integers(len(group)))] if group else None
+
     def _both_ways(self, text: str, audio: AudioRef, clip: str) -> Iterator[Pair]:
         sides = Side(text=text), Side(audio=audio)
         for query, document in (sides, sides[::-1]):
@@ -228,4 +233,4 @@ class Lessons:
 
     def _some(self, choices: Sequence[str], n: int) -> list[str]:
         places = self._rng.permutation(len(choices))[:n]
-        return [choices[int(place)] for place in places]
+        return [choices[place] for place in places]

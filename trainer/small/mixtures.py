@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 
 from alm2vec_search.audio import decode
+from trainer.small.clips import RATE_HZ, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     Samples = NDArray[np.float32]
     Clip = dict[str, Any]  # a line of clips.jsonl
 
-SAMPLING_RATE = 16_000  # Hz
 LONGEST_S = 6.0
 SHORTEST_S = 1.0  # of a whole mixture
 LOUDER_DB = (0.0, 12.0)  # the part in front, over the one behind it
@@ -46,8 +46,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    lines = (args.material / "clips.jsonl").read_text(encoding="utf-8").splitlines()
-    write_mixtures(args.material, [json.loads(line) for line in lines], args.count, args.seed)
+    clips = read_lines(args.material / "clips.jsonl")
+    write_mixtures(args.material, clips, args.count, args.seed)
 
 
 def write_mixtures(material: Path, clips: Sequence[Clip], count: int, seed: int) -> None:
@@ -65,7 +65,7 @@ def write_mixtures(material: Path, clips: Sequence[Clip], count: int, seed: int)
         if mixture is None:
             continue
         path = f"mixtures/{len(lines):05}.flac"
-        soundfile.write(material / path, mixture, SAMPLING_RATE, subtype="PCM_16")
+        soundfile.write(material / path, mixture, RATE_HZ, subtype="PCM_16")
         parts = [front["path"], behind["path"]]
         lines.append({"path": path, "parts": parts, "louder_db": round(louder_db, 1)})
     text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -91,19 +91,19 @@ def are_alike(front: Clip, behind: Clip) -> bool:
 
 def load(material: Path, clip: Clip) -> Samples:
     """The clip [n], without the silence at its ends."""
-    samples = decode(material / clip["path"], SAMPLING_RATE).samples
+    samples = decode(material / clip["path"], RATE_HZ).samples
     loud = np.flatnonzero(np.abs(samples) > 0.01 * np.abs(samples).max())
     return samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
 
 
 def mix(front: Samples, behind: Samples, louder_db: float, rng: Generator) -> Samples | None:
     """Both at once: the part behind all the time, the one in front somewhere. None if silent."""
-    longest = round(LONGEST_S * SAMPLING_RATE)
+    longest = round(LONGEST_S * RATE_HZ)
     front, behind = front[:longest], behind[:longest]
     levels = [float(np.sqrt(np.mean(part**2))) if len(part) else 0.0 for part in (front, behind)]
     if min(levels) < SILENT:
         return None
-    length = max(len(front), len(behind), round(SHORTEST_S * SAMPLING_RATE))
+    length = max(len(front), len(behind), round(SHORTEST_S * RATE_HZ))
     times = -(-length // len(behind))
     mixture = np.tile(behind / levels[1], times)[:length] * 10 ** (-louder_db / 20)
     start = int(rng.integers(length - len(front) + 1))

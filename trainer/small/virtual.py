@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FRAMES = 5  # of a virtual sound
+DIGITAL_SILENCE = -20.0  # median log-odds of all classes; below it, a frame holds nothing
 LOWEST, HIGHEST = -12.0, 8.0  # log-odds
 ABSENT = -3.0  # the most that a class is by itself, on average
 PRESENT, SPREAD = 0.3, 1.7  # log-odds of a class that is there: mean and deviation over clips
@@ -43,16 +44,25 @@ class Detector:
     def __call__(self, frames: Tensor) -> Tensor:
         return frames.float() @ self.weight.T + self.bias
 
+    def row(self, column: int) -> Detector:
+        """Of one class alone."""
+        return Detector(self.weight[column : column + 1], self.bias[column : column + 1])
 
-class VirtualSounds:
+    def joined(self, other: Detector) -> Detector:
+        """Of the classes of both."""
+        return Detector(torch.cat([self.weight, other.weight]), torch.cat([self.bias, other.bias]))
+
+
+class VirtualFrames:
     """
     Args:
-        frames: real ones [n, D], of many sounds, none of them digital silence.
+        frames: real ones [n, D], of many sounds. Digital silence among them is passed over.
         detector: of the classes.
     """
 
     def __init__(self, frames: Tensor, detector: Detector, rng: Generator) -> None:
-        odds = detector(frames).clamp(LOWEST, HIGHEST)  # [n, C]
+        odds = detector(frames)  # [n, C]
+        odds = odds[odds.median(dim=1).values > DIGITAL_SILENCE].clamp(LOWEST, HIGHEST)
         centred = odds - odds.mean(dim=0)
         covariance = centred.T @ centred / len(centred)
         variances = torch.diag(covariance.diagonal())

@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-# AudioSet's own names for them, and the words that the language model is told them in
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What a voice is called."""
+
+    label: str  # by AudioSet
+    said: str  # to the language model
+
+
 GENDERS = {
-    "male": ("Male speech, man speaking", "man speaking"),
-    "female": ("Female speech, woman speaking", "woman speaking"),
+    "male": Voice("Male speech, man speaking", "man speaking"),
+    "female": Voice("Female speech, woman speaking", "woman speaking"),
 }
 DECAY = 1e-3
 ROUNDS = 60
