@@ -19,9 +19,8 @@ import indexer.cli
 import trainer.cli
 from alm2vec_search.commands import bench, embed, model, search
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
-from alm2vec_search.terminal import say, say_error
+from alm2vec_search.terminal import INTERRUPTED, say, say_error
 
-INTERRUPTED = 130
 EXIT_CODES = (
     "Exit codes: 0 done · 1 ran, but some files couldn't be read · 2 wrong usage or input · "
     "3 no index, another model's index, or no model · 130 interrupted."

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from alm2vec_search.errors import Alm2VecError
 
+INTERRUPTED = 130  # the exit code
+
 
 @cache
 def talk() -> Console:

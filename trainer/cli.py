@@ -39,7 +39,6 @@ Paths are relative to the file. configs/train/ has the files of ALM2Vec's two st
 number explained.
 
 On several GPUs: accelerate launch -m trainer --config run.toml"""
-INTERRUPTED = 130
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE.toml", help="The file of the run.")
@@ -149,7 +148,7 @@ def _plan(config: Path, changes: list[str], out: Path | None, *, resume: bool, q
 
 
 def _train(planned: Plan, *, quiet: bool) -> None:
-    from alm2vec_search.terminal import say
+    from alm2vec_search.terminal import INTERRUPTED, say
     from trainer.progress import choose_progress
     from trainer.run import is_main_process
     from trainer.training import carry_out

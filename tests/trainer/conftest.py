@@ -6,23 +6,13 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
+from torch_threads import one_thread  # noqa: F401  (of this package, by being here)
 from toy_run import ToyRun, Watched
 
 from trainer.training import RunReport, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of torch wait for each other: beside another busy process, ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor
 from alm2vec_search.terminal import say, say_error
 from trainer.frame_cache import FrameCache
 from trainer.pairs import write_pairs
+from trainer.progress import choose_progress
 from trainer.small.imagined import FILE, ImaginedSounds
 from trainer.small.label_sets import captions_with_sets, read_label_sets
 from trainer.small.lessons import Lessons
@@ -118,7 +120,9 @@ def prepare_model(untrained: Path, out: Path, real: RealSounds, rng: Generator) 
     processor = ALM2VecProcessor.from_folder(
         files.tokenizer_folder, model.config, model.count_audio_tokens
     )
-    frames = real.hear(FrameCache.of(model, out / "frames", LONGEST_S))
+    with choose_progress(quiet=False) as progress:
+        cache = FrameCache.of(model, out / "frames", LONGEST_S)
+        frames = real.hear(cache, partial(progress.preparing, "hearing"))
     known = detector_of(model)
     speech = known.row(class_names(model.config).index("Speech"))
     voices = fit(gather(frames, real.genders(), speech))

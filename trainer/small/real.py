@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from trainer.frame_cache import FrameCache
+    from trainer.frame_cache import FrameCache, Progress
 
 HELD_OUT = 16  # one group of sounds in so many
 HELD_OUT_SOURCE = "clips/asterisk"  # real voices, to measure with
@@ -65,15 +65,18 @@ class RealSounds:
         together = {clip: said_by([alone[part] for part in both]) for clip, both in parts.items()}
         return alone | together
 
-    def hear(self, cache: FrameCache) -> dict[str, Tensor]:
+    def hear(self, cache: FrameCache, progress: Progress) -> dict[str, Tensor]:
         """Frames float32 [T, D] of each sound and scene that is taught, by its path.
+
+        Args:
+            progress: is called with how many were heard, and of how many.
 
         Raises:
             TrainingError: one can't be read.
         """
         paths = [sound.clip for sound in self.taught] + [scene.clip for scene in self.scenes]
         refs = {path: AudioRef(path=self._material / path) for path in paths}
-        cache.fill(refs.values())
+        cache.fill(refs.values(), progress)
         return {path: cache.get(ref) for path, ref in refs.items()}
 
     @cached_property

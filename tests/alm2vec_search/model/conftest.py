@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch_threads import one_thread  # noqa: F401  (of this package, by being here)
 from transformers import BertConfig
 
 from alm2vec_search.audio import decode
@@ -16,7 +17,7 @@ from alm2vec_search.model.hub import find_model
 from alm2vec_search.model.modeling_alm2vec import ALM2VecModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from alm2vec_search.domain import Waveform
 
@@ -31,15 +32,6 @@ SOUNDS = """
     effects/snap.wav
     voices/weather_report.mp3 voices/VN-20240312-0007.m4a voices/counting.flac
 """.split()
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of torch wait for each other: beside another busy process, ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
