@@ -167,11 +167,22 @@ class OptimiserSection(_Section):
     min_learning_rate: Annotated[NonNegativeFloat, AllowInfNan(False)] = Field(
         default=1e-5, description="Of the last step."
     )
-    warmup_steps: NonNegativeInt = Field(default=500, description="Until the full rate is reached.")
+    warmup_steps: NonNegativeInt = Field(
+        default=500,
+        description="Until the full rate is reached. By default a tenth of the steps, at most 500.",
+    )
     weight_decay: Annotated[NonNegativeFloat, AllowInfNan(False)] = Field(
         default=0.001, description="Of matrices; norms, biases and the temperature don't decay."
     )
     max_grad_norm: Rate = Field(default=1.0, description="Longer gradients are shortened to it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warm_up_in_time(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "warmup_steps" in given:
+            return given
+        steps = given.get("steps")
+        return given | {"warmup_steps": min(500, steps // 10)} if isinstance(steps, int) else given
 
     @model_validator(mode="after")
     def _makes_sense(self) -> OptimiserSection:

@@ -167,11 +167,17 @@ def _warnings_of_change(changed: Iterable[str]) -> Iterator[str]:
 def _warnings(
     config: TrainConfig, sources: Sequence[Checked], held_out: Checked | None
 ) -> Iterator[str]:
-    """What is noteworthy about the data. Reads all of it.
+    """What is noteworthy about the settings and the data. Reads all of it.
 
     Raises:
         PairError: a pair is of frames, and no cache is there to read them.
     """
+    optimiser = config.optimiser
+    if optimiser.warmup_steps >= optimiser.steps:
+        yield (
+            f"{counted(optimiser.steps, 'step')} and a warm-up of {optimiser.warmup_steps:,}: the "
+            "full rate is never reached; set optimiser.warmup_steps"
+        )
     known = set()
     if held_out is not None:
         for pair, _ in held_out.file.pairs():

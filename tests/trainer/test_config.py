@@ -48,9 +48,14 @@ def test_defaults_are_those_of_the_paper_or_of_what_fills_its_gaps(file: Path) -
     )
     optimiser = config.optimiser
     assert (optimiser.learning_rate, optimiser.min_learning_rate) == (1e-4, 1e-5)
-    assert (optimiser.warmup_steps, optimiser.weight_decay) == (500, 0.001)
+    assert optimiser.weight_decay == 0.001
     assert config.model.projector == "frozen"
     assert config.held_out is None
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 1), (4_000, 400), (20_000, 500), (1, 0)])
+def test_the_warm_up_ends_in_time(file: Path, steps: int, warmup: int) -> None:
+    assert read_config(file, [f"optimiser.steps={steps}"]).optimiser.warmup_steps == warmup
 
 
 def test_paths_are_from_the_file_and_names_of_models_stay(

@@ -348,6 +348,15 @@ def test_missing_audio_is_counted_and_named(toy: ToyRun) -> None:
     assert "4 pairs left out, since 1 audio file of 18 is missing" in skipping.warnings[0]
 
 
+def test_a_warm_up_as_long_as_the_run_is_warned_of(tmp_path: Path) -> None:
+    toy = ToyRun.make(tmp_path)
+
+    (warning,) = plan(toy.config("optimiser.steps=3")).warnings
+
+    assert "3 steps and a warm-up of 3: the full rate is never reached" in warning
+    assert not plan(toy.config("optimiser.steps=4")).warnings
+
+
 def test_sounds_that_are_learnt_from_and_held_out_are_told_of(toy: ToyRun) -> None:
     shutil.copy(toy.folder / "held_out.jsonl", toy.folder / "questions.jsonl")
     (warning,) = plan(toy.config()).warnings
