@@ -1,15 +1,15 @@
 """Pairs → a batch of tensors: sounds heard, inputs written down, in mini-batches that fit.
 
-    {"queries":   [mini-batch, ...],   # each the arguments of `ALM2VecModel.forward`
-     "documents": [mini-batch, ...],   # the B positives in the pairs' order, then hard negatives
+    {"mini_batches": [{...}, ...],     # each the arguments of `ALM2VecModel.forward`
+     "rows": int64 [2B+H],             # of all mini-batches' rows: the B queries, in the pairs'
+                                       # order, the B documents, and the H hard negatives
      "query_ids": int64 [B],           # equal for queries of the same content and instruction
      "document_ids": int64 [B+H],      # equal for documents of the same content
      "clip_ids": int64 [B],            # equal for pairs of one clip; negative where there is none
      "negative_owners": int64 [H]}     # the row of the pair that a hard negative belongs to
 
-Mini-batches follow the pairs' order, each padded to its own longest sound and text: they aren't
-sorted by length, so where long and short sounds meet, some of a mini-batch is padding. A mixture's
-batches have each source in one piece, which keeps that low.
+A mini-batch holds inputs of one kind and of about a length, whichever side of a pair they are on
+(`trainer.grouping`), so that little of it is padding.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from torch.utils.data import get_worker_info
 
 from alm2vec_search.errors import AudioError, TrainingError
 from alm2vec_search.model.processing_alm2vec import Frames, ModelInput
+from trainer.grouping import Size, grouped, rows_of
 from trainer.hearing import hear
 from trainer.seeds import fraction_of, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
 
@@ -109,19 +110,16 @@ class Collator:
                 owners.append(row)
         query_ids = [query_id(side, self._instruction(side, name)) for _, side, name in queries]
         document_ids = [document_id(side) for _, side, _ in documents]
+        inputs = [self._input(*side) for side in (*queries, *documents)]
+        groups = grouped(list(map(size_of, inputs)), self.mini_batch_size)
         return {
-            "queries": list(self._mini_batches(queries)),
-            "documents": list(self._mini_batches(documents)),
+            "mini_batches": [self.processor([inputs[n] for n in group]) for group in groups],
+            "rows": rows_of(groups),
             "query_ids": torch.tensor(query_ids, dtype=torch.int64),  # [B]
             "document_ids": torch.tensor(document_ids, dtype=torch.int64),  # [B+H]
             "clip_ids": torch.tensor(list(map(clip_id, pairs)), dtype=torch.int64),  # [B]
             "negative_owners": torch.tensor(owners, dtype=torch.int64),  # [H]
         }
-
-    def _mini_batches(self, sides: Sequence[tuple[LocatedPair, Side, str]]) -> Iterator[MiniBatch]:
-        for start in range(0, len(sides), self.mini_batch_size):
-            some = sides[start : start + self.mini_batch_size]
-            yield self.processor([self._input(*side) for side in some])
 
     def _input(self, located: LocatedPair, side: Side, name: str) -> ModelInput:
         audio: Waveform | Frames | None = None
@@ -159,6 +157,18 @@ def raise_error(batch: Batch) -> Batch:
     if "error" in batch:
         raise batch["error"]
     return batch
+
+
+def size_of(item: ModelInput) -> Size:
+    """How long an input is: its sound in samples or in frames, its words in characters."""
+    match item.audio:
+        case None:
+            audio = 0
+        case Frames(values):
+            audio = len(values)
+        case waveform:
+            audio = len(waveform.samples)
+    return Size(audio, len(item.text or "") + len(item.instruction))
 
 
 def query_id(side: Side, instruction: str) -> int:

@@ -160,6 +160,11 @@ class OptimiserSection(_Section):
         default=32,
         description="Inputs that go through the model at once, on a device: what fits there.",
     )
+    gradient_cache: bool = Field(
+        default=True,
+        description="Each mini-batch goes through twice, so that memory need only hold one. "
+        "Without it training is faster, and memory must hold the whole batch.",
+    )
     learning_rate: Rate = Field(default=1e-4, description="After the warm-up.")
     projector_learning_rate: Rate | None = Field(
         default=None, description="Of the projector, where it has its own."

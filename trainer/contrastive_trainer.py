@@ -69,12 +69,14 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
         train_dataset: pairs, by index.
         train_batches: which pairs are a batch. Of W devices, device r takes every W-th, from the
             r-th; what is left over at the end is dropped.
-        data_collator: pairs → `queries` and `documents`, lists of mini-batches, which are arguments
-            of the model; and `query_ids`, `document_ids`, `clip_ids`, `negative_owners`, which are
-            `PairIds`.
+        data_collator: pairs → `mini_batches`, each the arguments of the model; `rows`, where the
+            queries and the documents are among theirs; and `query_ids`, `document_ids`,
+            `clip_ids`, `negative_owners`, which are `PairIds`.
         min_learning_rate: the rate of the last step.
         projector_learning_rate: the projector's, where it has its own; it goes up and down as the
             other does.
+        keep_graphs: a batch goes through the model once, and all of it must fit into memory. Not
+            done where several devices train a projector.
         evaluator: the model in eval mode → measures. It is called on every device, and has to be
             where `args.eval_strategy` asks for evaluation.
         callbacks: beside the Trainer's own.
@@ -98,6 +100,7 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
         data_collator: Callable[[list[Any]], dict[str, Any]],
         min_learning_rate: float = 0.0,
         projector_learning_rate: float | None = None,
+        keep_graphs: bool = False,
         evaluator: Evaluator | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
@@ -121,6 +124,7 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
         self.train_batches = train_batches
         self.min_learning_rate = min_learning_rate
         self.projector_learning_rate = projector_learning_rate or args.learning_rate
+        self.keep_graphs = keep_graphs
         self.evaluator = evaluator
         self.steps = StepMeasures()
         super().__init__(
@@ -161,12 +165,13 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
             model,
             backward=self.accelerator.backward,
             no_sync=partial(self.accelerator.no_sync, model=model),
-            at_once=world_size() == 1 or not self.args.ddp_find_unused_parameters,
+            keep_graphs=self.keep_graphs
+            and (world_size() == 1 or not self.args.ddp_find_unused_parameters),
         )
         self.loss.zero_grad()
         try:
             outcome = cache.step(
-                inputs["queries"], inputs["documents"], partial(self._compare, ids=ids)
+                inputs["mini_batches"], partial(self._compare, rows=inputs["rows"], ids=ids)
             )
         except TrainingError as error:
             raise self._stopped(str(error), error.hint) from error
@@ -174,7 +179,9 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
         self.steps.end(outcome, ids.n_pairs * world_size())
         return outcome.loss.detach()
 
-    def _compare(self, queries: Tensor, documents: Tensor, ids: PairIds) -> ContrastiveOutcome:
+    def _compare(self, embeddings: Tensor, rows: Tensor, ids: PairIds) -> ContrastiveOutcome:
+        queries = embeddings[rows[: ids.n_pairs]]  # [B, dim]
+        documents = embeddings[rows[ids.n_pairs :]]  # [B+H, dim]
         outcome: ContrastiveOutcome = self.loss(*gather_batch(queries, documents, ids))
         return outcome
 

@@ -24,6 +24,7 @@ from alm2vec_search.errors import AudioError, TrainingError
 from alm2vec_search.model.processing_alm2vec import Frames, ModelInput
 from trainer.collator import document_id, query_id
 from trainer.config import RECALLS
+from trainer.grouping import Size, grouped, rows_of
 from trainer.hearing import hear
 
 if TYPE_CHECKING:
@@ -245,22 +246,26 @@ class Evaluator:
         was_training = model.training
         model.eval()
         try:
-            with torch.no_grad():
-                embeddings = torch.cat(list(self._embedded(model)))  # [n, dim]
+            return self.held_out.measure(self.embed(model))
         finally:
             model.train(was_training)
-        return self.held_out.measure(embeddings)
 
-    def _embedded(self, model: ALM2VecModel) -> Iterator[Tensor]:
-        inputs = self.held_out.inputs
-        for start in range(0, len(inputs), self.batch_size):
-            self.progress(start, len(inputs))
-            batch = self.processor(
-                [self._input(a) for a in inputs[start : start + self.batch_size]]
-            )
+    def embed(self, model: ALM2VecModel) -> Tensor:
+        """Unit vectors of all inputs, [n, dim], by the model in the mode it is in."""
+        groups = grouped(list(map(_size_of, self.held_out.inputs)), self.batch_size)
+        with torch.no_grad():
+            embeddings = torch.cat(list(self._embedded(model, groups)))
+        return embeddings[rows_of(groups)]
+
+    def _embedded(self, model: ALM2VecModel, groups: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        inputs, done = self.held_out.inputs, 0
+        for group in groups:
+            self.progress(done, len(inputs))
+            batch = self.processor([self._input(inputs[number]) for number in group])
             embeddings = model(**{name: t.to(model.device) for name, t in batch.items()})
             yield torch.nn.functional.normalize(embeddings.float().cpu(), dim=-1)
-        self.progress(len(inputs), len(inputs))
+            done += len(group)
+        self.progress(done, len(inputs))
 
     def _input(self, asked: Asked) -> ModelInput:
         audio: Waveform | Frames | None = None
@@ -274,3 +279,9 @@ class Evaluator:
             except (AudioError, TrainingError) as error:
                 raise asked.line.error(str(error), error.hint) from error
         return ModelInput(asked.side.text, audio, asked.instruction)
+
+
+def _size_of(asked: Asked) -> Size:
+    """Before its sound is read: sounds count as equally long."""
+    words = len(asked.side.text or "") + len(asked.instruction)
+    return Size(int(asked.side.audio is not None), words)

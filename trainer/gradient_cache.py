@@ -11,7 +11,8 @@ arXiv 2101.06983)
 
 By the chain rule the sum of what the third step leaves is the gradient of the whole batch. It costs
 one more pass forward. Dropout must do the same thing both times, so the state of the random number
-generators is kept before each pass and put back.
+generators is kept before each pass and put back. Where all graphs fit into memory, they can be kept
+instead, to the same end.
 """
 
 from __future__ import annotations
@@ -46,62 +47,59 @@ class GradientCache:
         backward: takes the loss back to the embeddings; where gradients are scaled, it scales.
         no_sync: within it, gradients stay on this device. All passes but the last are, so that the
             devices exchange gradients once a batch, and as often as each other.
-        at_once: whether batches of one mini-batch a side go through with a single pass. It must be
-            false where a model is told by its last pass which of its parameters got gradients, as
-            `DistributedDataParallel` is when it looks for those that didn't.
+        keep_graphs: don't go through the model twice. It must be false where a model is told by its
+            last pass which of its parameters got gradients, as `DistributedDataParallel` is when
+            it looks for those that didn't.
     """
 
     model: Callable[..., Tensor]
     backward: Callable[[Tensor], object] = Tensor.backward
     no_sync: Callable[[], AbstractContextManager[object]] = nullcontext
-    at_once: bool = True
+    keep_graphs: bool = False
 
     def step(
-        self,
-        queries: Sequence[MiniBatch],
-        documents: Sequence[MiniBatch],
-        compute_loss: Callable[[Tensor, Tensor], Outcome],
+        self, mini_batches: Sequence[MiniBatch], compute_loss: Callable[[Tensor], Outcome]
     ) -> Outcome:
         """Add the gradients of a batch to the parameters of the model, and of the loss.
 
         Args:
-            queries: mini-batches, B inputs in all.
-            documents: mini-batches, B+H inputs in all.
-            compute_loss: embeddings [B, dim] and [B+H, dim] → the loss and what belongs to it.
+            mini_batches: n inputs in all.
+            compute_loss: embeddings [n, dim], in the order of the mini-batches → the loss and what
+                belongs to it.
 
         Returns:
             what `compute_loss` gave.
         """
-        if self.at_once and len(queries) == len(documents) == 1:
-            return self._at_once(queries[0], documents[0], compute_loss)
-        passes = [_Pass(mini_batch) for mini_batch in (*queries, *documents)]
+        if self.keep_graphs:
+            return self._with_all_graphs(mini_batches, compute_loss)
+        passes = [_Pass(mini_batch) for mini_batch in mini_batches]
         with torch.no_grad(), self.no_sync():
             embedded = [one.first(self.model) for one in passes]
         # Not every torch knows that a weight cast without a graph is of no use for the second pass.
         torch.clear_autocast_cache()
-        sizes = [len(rows) for rows in embedded]
-        embeddings = torch.cat(embedded).requires_grad_()  # [B + B+H, dim]
-        n_queries = sum(sizes[: len(queries)])
-        outcome = compute_loss(embeddings[:n_queries], embeddings[n_queries:])
+        embeddings = torch.cat(embedded).requires_grad_()  # [n, dim]
+        outcome = compute_loss(embeddings)
         self.backward(outcome.loss)
         assert embeddings.grad is not None
-        gradients = torch.split(embeddings.grad, sizes)
+        gradients = torch.split(embeddings.grad, list(map(len, embedded)))
         for number, (one, gradient) in enumerate(zip(passes, gradients, strict=True), start=1):
-            with nullcontext() if number == len(passes) else self.no_sync():
+            with self._syncing(number == len(passes)):
                 torch.autograd.backward(one.second(self.model), gradient)
         return outcome
 
-    def _at_once(
-        self,
-        queries: MiniBatch,
-        documents: MiniBatch,
-        compute_loss: Callable[[Tensor, Tensor], Outcome],
+    def _with_all_graphs(
+        self, mini_batches: Sequence[MiniBatch], compute_loss: Callable[[Tensor], Outcome]
     ) -> Outcome:
-        with self.no_sync():
-            embedded_queries = self.model(**queries)
-        outcome = compute_loss(embedded_queries, self.model(**documents))
+        embedded = []
+        for number, mini_batch in enumerate(mini_batches, start=1):
+            with self._syncing(number == len(mini_batches)):
+                embedded.append(self.model(**mini_batch))
+        outcome = compute_loss(torch.cat(embedded))
         self.backward(outcome.loss)
         return outcome
+
+    def _syncing(self, is_last: bool) -> AbstractContextManager[object]:
+        return nullcontext() if is_last else self.no_sync()
 
 
 class _Pass:

@@ -164,6 +164,7 @@ def _build_trainer(
         data_collator=material.collator(config),
         min_learning_rate=config.optimiser.min_learning_rate,
         projector_learning_rate=config.optimiser.projector_learning_rate,
+        keep_graphs=not config.optimiser.gradient_cache,
         evaluator=material.evaluator(config, progress),
         callbacks=callbacks,
     )

@@ -86,18 +86,18 @@ def test_a_batch_has_all_that_was_agreed() -> None:
     ]
     batch = collator(recorder, mini_batch_size=2)(pairs)
     assert set(batch) == {
-        "queries",
-        "documents",
+        "mini_batches",
+        "rows",
         "query_ids",
         "document_ids",
         "clip_ids",
         "negative_owners",
     }
-    assert [len(mini["numbers"]) for mini in batch["queries"]] == [2, 1]
-    assert [len(mini["numbers"]) for mini in batch["documents"]] == [2, 2, 2]
-    texts = [(i.text, i.instruction) for i in recorder.inputs]
-    assert texts[:3] == [("a", "find"), ("c", "find"), ("e", "answer")]
-    assert texts[3:] == [(text, "") for text in ("b", "d", "f", "n1", "n2", "n3")]
+    assert [len(mini["numbers"]) for mini in batch["mini_batches"]] == [1, 2, 2, 2, 2]
+    texts = [(i.text, i.instruction) for i in recorder.inputs]  # as the mini-batches have them
+    asked = [("a", "find"), ("c", "find"), ("e", "answer")]
+    answers = [(text, "") for text in ("b", "d", "f", "n1", "n2", "n3")]
+    assert [texts[row] for row in batch["rows"]] == [*asked, *answers]
     assert batch["negative_owners"].tolist() == [0, 0, 2]
     assert batch["query_ids"].shape == batch["clip_ids"].shape == (3,)
     assert batch["document_ids"].shape == (6,)
@@ -200,7 +200,7 @@ def test_sounds_are_decoded_at_the_models_rate(tmp_path: Path) -> None:
         soundfile.write(tmp_path / name, np.zeros((rate, 2), np.float32), rate)
         recorder = Recorder()
         collator(recorder)([located({"audio": str(tmp_path / name)})])
-        (heard, _) = recorder.inputs
+        (_, heard) = recorder.inputs  # texts come first
         assert heard.audio is not None
         assert heard.audio.sampling_rate == RATE  # type: ignore[union-attr]
         assert len(heard.audio.samples) == RATE  # type: ignore[union-attr]
@@ -240,12 +240,14 @@ def test_a_batch_is_what_the_model_takes(file: PairFile) -> None:
     dataset = PairDataset([file], seed=0)
     pairs = [dataset[Draw(0, 0, group)] for group in range(12)]
     batch = collator(toy_processor(model), max_audio_s=0.5)(pairs)
-    assert [len(mini["input_ids"]) for mini in batch["queries"]] == [4, 4, 4]
-    assert [len(mini["input_ids"]) for mini in batch["documents"]] == [4, 4, 4, 4, 2]
+    assert [len(mini["input_ids"]) for mini in batch["mini_batches"]] == [3, 4, 4, 4] * 2
+    assert ["waveforms" in mini for mini in batch["mini_batches"]] == [False] * 4 + [True] * 4
     assert batch["negative_owners"].tolist() == [0, 0, 4, 4, 8, 8]
-    assert int(max(mini["waveform_lengths"].max() for mini in batch["documents"])) == RATE // 2
+    longest = max(mini["waveform_lengths"].max() for mini in batch["mini_batches"][4:])
+    assert int(longest) == RATE // 2
     with torch.no_grad():
-        vectors = torch.cat([model(**mini) for mini in batch["documents"]])
+        embeddings = torch.cat([model(**mini) for mini in batch["mini_batches"]])
+    vectors = embeddings[batch["rows"][12:]]  # of the documents
     assert vectors.shape == (18, 24)
     sound = hear(AudioRef(path=file.path.parent / "1.flac"), RATE, 0.5, 0.0)
     alone = toy_processor(model)([ModelInput(None, sound, "")])
@@ -276,12 +278,12 @@ def test_a_batch_of_frames_means_the_same(file: PairFile, tmp_path: Path) -> Non
     cache.fill(sound for pair, _ in file.pairs() for sound in sounds_of(pair))
     heard = collator(toy_processor(model))(pairs)
     cached = collator(toy_processor(model), frame_cache=cache)(pairs)
-    assert "frames" in cached["documents"][0]
-    assert "waveforms" not in cached["documents"][0]
-    for name in ("query_ids", "document_ids", "clip_ids", "negative_owners"):
+    assert "frames" in cached["mini_batches"][-1]
+    assert "waveforms" not in cached["mini_batches"][-1]
+    for name in ("rows", "query_ids", "document_ids", "clip_ids", "negative_owners"):
         assert torch.equal(heard[name], cached[name])
     with torch.no_grad():
-        for left, right in zip(heard["documents"], cached["documents"], strict=True):
+        for left, right in zip(heard["mini_batches"], cached["mini_batches"], strict=True):
             torch.testing.assert_close(model(**left), model(**right), atol=5e-3, rtol=0)
 
 
@@ -295,7 +297,7 @@ def test_frames_of_the_users_own_go_with_sounds(file: PairFile, tmp_path: Path) 
     recorder = Recorder()
     frames = {"audio": {"path": str(tmp_path / "own.safetensors"), "frames": "x"}}
     collator(recorder, frame_cache=cache)([located(frames, {"audio": str(sound.path)})])
-    query, document = (i.audio for i in recorder.inputs)
+    document, query = (i.audio for i in recorder.inputs)  # what has no words comes first
     assert isinstance(query, Frames)
     assert isinstance(document, Frames)
     assert torch.equal(query.values, own)
@@ -356,7 +358,7 @@ def test_a_batch_from_a_worker_keeps_no_files_open(file: PairFile) -> None:
     mix = Mixture([len(file)], 12, 1, seed=3)
     before = len(list(OPEN_FILES.iterdir()))
     (batch,) = loader([file], mix, 1, mini_batch_size=1)
-    assert len(batch["queries"]) + len(batch["documents"]) == 30  # of some tensors each
+    assert len(batch["mini_batches"]) == 30  # of some tensors each
     assert len(list(OPEN_FILES.iterdir())) < before + 30
 
 

@@ -516,7 +516,7 @@ def test_two_devices_with_half_the_batch_each_are_one_with_all_of_it(
     pairs: Any,
     train_projector: bool,
 ) -> None:
-    expected = training_work.two_steps(pairs, tmp_path, 8, 64, train_projector)
+    expected = training_work.two_steps(pairs, tmp_path, 8, 64, train_projector=train_projector)
 
     for device in two_devices:
         found = device[kind]

@@ -189,7 +189,7 @@ def test_it_measures_without_gradients_and_leaves_the_model_as_it_was(sounds: Pa
     assert first == second, "dropout is off"
     assert set(seen) == {(False, False)}
     assert model.training
-    assert calls[:4] == [(0, 6), (2, 6), (4, 6), (6, 6)]
+    assert calls[:5] == [(0, 6), (1, 6), (3, 6), (4, 6), (6, 6)]  # texts, then sounds
     assert not any(weights.grad is not None for weights in model.parameters())
 
 
@@ -203,8 +203,8 @@ def test_frames_measure_what_their_sounds_do(sounds: Path) -> None:
     cache = FrameCache(sounds / "cache", encode, "toy", sampling_rate=SAMPLING_RATE, frame_size=16)
     refs = [asked.side.audio for asked in pairs.inputs if asked.side.audio is not None]
     assert cache.fill(refs).encoded == 3
-    of_sounds = torch.cat(list(evaluator(model, pairs)._embedded(model)))
-    of_frames = torch.cat(list(evaluator(model, pairs, frame_cache=cache)._embedded(model)))
+    of_sounds = evaluator(model, pairs).embed(model)
+    of_frames = evaluator(model, pairs, frame_cache=cache).embed(model)
     torch.testing.assert_close(of_sounds, of_frames, atol=2e-3, rtol=0)  # kept as float16
     assert of_sounds.norm(dim=1).tolist() == pytest.approx([1] * 6)
 

@@ -34,14 +34,14 @@ class Dropping(nn.Module):
 
 
 class Squares(nn.Module):
-    """A loss with a parameter of its own, in whatever type the embeddings have."""
+    """A loss with a parameter of its own, of embeddings [n, 4], in whatever type they have."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones((), dtype=torch.float64))
 
-    def forward(self, queries: Tensor, documents: Tensor) -> ContrastiveOutcome:
-        loss = self.weight * (queries @ documents.T).square().logsumexp(dim=1).sum()
+    def forward(self, embeddings: Tensor) -> ContrastiveOutcome:
+        loss = self.weight * (embeddings @ embeddings.T).square().logsumexp(dim=1).sum()
         nothing = torch.zeros(())
         return ContrastiveOutcome(loss, nothing, nothing, nothing, nothing, nothing)
 
@@ -57,13 +57,11 @@ def features(*sizes: int) -> list[MiniBatch]:
 def expected_gradients(
     model: nn.Module,
     loss: nn.Module,
-    queries: Sequence[MiniBatch],
-    documents: Sequence[MiniBatch],
-    compute_loss: Callable[[Tensor, Tensor], ContrastiveOutcome],
+    mini_batches: Sequence[MiniBatch],
+    compute_loss: Callable[[Tensor], ContrastiveOutcome],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """All graphs at once, the passes in the same order; leaves the gradients at None."""
-    embedded = [model(**mini_batch) for mini_batch in (*queries, *documents)]
-    outcome = compute_loss(torch.cat(embedded[: len(queries)]), torch.cat(embedded[len(queries) :]))
+    outcome = compute_loss(torch.cat([model(**mini_batch) for mini_batch in mini_batches]))
     torch.autograd.backward(outcome.loss)
     found = gradients(model) | {f"loss.{name}": tensor for name, tensor in gradients(loss).items()}
     model.zero_grad()
@@ -79,16 +77,17 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("sizes", [((2, 3, 1), (4, 4)), ((6,), (2, 6)), ((1,) * 6, (8,))])
-def test_gradients_are_exact_dropout_and_all(sizes: tuple[tuple[int, ...], ...]) -> None:
+@pytest.mark.parametrize("keep_graphs", [False, True])
+@pytest.mark.parametrize("sizes", [(2, 3, 1, 4, 4), (6,), (1,) * 6])
+def test_gradients_are_exact_dropout_and_all(sizes: tuple[int, ...], keep_graphs: bool) -> None:
     model, loss = Dropping().double(), Squares()
-    queries, documents = features(*sizes[0]), features(*sizes[1])
+    mini_batches = features(*sizes)
     torch.manual_seed(3)
-    expected_loss, expected = expected_gradients(model, loss, queries, documents, loss)
+    expected_loss, expected = expected_gradients(model, loss, mini_batches, loss)
     after_one_pass = torch.get_rng_state()
 
     torch.manual_seed(3)
-    outcome = GradientCache(model).step(queries, documents, loss)
+    outcome = GradientCache(model, keep_graphs=keep_graphs).step(mini_batches, loss)
 
     assert outcome.loss.item() == expected_loss.item()
     found = gradients(model) | {"loss.weight": loss.weight.grad}
@@ -102,23 +101,24 @@ def test_gradients_are_exact_dropout_and_all(sizes: tuple[tuple[int, ...], ...])
 def test_it_works_for_the_real_model_with_or_without_autocast(bfloat16: bool) -> None:
     """Sounds and texts, mini-batches of all shapes, one autocast around both passes."""
     model, loss = toy_model().train(), ContrastiveLoss(0.5, mask=NoMask())
-    queries = [inputs(model, [noise(1), "wind", noise(2, 1.0)]), inputs(model, ["a dog, far off"])]
-    documents = [
+    mini_batches = [
+        inputs(model, [noise(1), "wind", noise(2, 1.0)]),
+        inputs(model, ["a dog, far off"]),
         inputs(model, ["rain", "leaves in the wind"]),
         inputs(model, [noise(3)]),
         inputs(model, ["barking", "a cat"]),
     ]
     ids = PairIds(torch.arange(4), torch.arange(5), torch.arange(4), torch.tensor([3]))
 
-    def compute_loss(all_queries: Tensor, all_documents: Tensor) -> ContrastiveOutcome:
-        outcome: ContrastiveOutcome = loss(all_queries, all_documents, ids)
+    def compute_loss(embeddings: Tensor) -> ContrastiveOutcome:
+        outcome: ContrastiveOutcome = loss(embeddings[:4], embeddings[4:], ids)
         return outcome
 
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         torch.manual_seed(0)
-        expected_loss, expected = expected_gradients(model, loss, queries, documents, compute_loss)
+        expected_loss, expected = expected_gradients(model, loss, mini_batches, compute_loss)
         torch.manual_seed(0)
-        outcome = GradientCache(model).step(queries, documents, compute_loss)
+        outcome = GradientCache(model).step(mini_batches, compute_loss)
 
     assert outcome.loss.item() == pytest.approx(expected_loss.item(), rel=1e-6)
     found = gradients(model)
@@ -132,49 +132,39 @@ def test_it_works_for_the_real_model_with_or_without_autocast(bfloat16: bool) ->
     torch.testing.assert_close(loss.log_scale.grad, expected["loss.log_scale"])
 
 
-def test_only_one_mini_batch_at_a_time_has_a_graph() -> None:
+@pytest.mark.parametrize(("keep_graphs", "passes", "with_graph"), [(False, 8, 4), (True, 4, 4)])
+def test_the_cache_holds_one_graph_at_a_time_for_a_second_pass(
+    keep_graphs: bool, passes: int, with_graph: int
+) -> None:
     model = Dropping().double()
 
-    GradientCache(model).step(features(2, 2), features(1, 3), Squares())
+    GradientCache(model, keep_graphs=keep_graphs).step(features(2, 2, 1, 3), Squares())
 
-    assert (model.passes, model.with_graph) == (8, 4)
-
-
-@pytest.mark.parametrize(("at_once", "passes"), [(True, 2), (False, 4)])
-def test_a_mini_batch_a_side_needs_one_pass(at_once: bool, passes: int) -> None:
-    model, loss = Dropping().double(), Squares()
-    queries, documents = features(4), features(5)
-    torch.manual_seed(1)
-    _, expected = expected_gradients(model, loss, queries, documents, loss)
-    model.passes = 0
-
-    torch.manual_seed(1)
-    GradientCache(model, at_once=at_once).step(queries, documents, loss)
-
-    assert model.passes == passes
-    for name, gradient in gradients(model).items():
-        torch.testing.assert_close(gradient, expected[name], rtol=1e-12, atol=1e-12)
+    assert (model.passes, model.with_graph) == (passes, with_graph)
 
 
-def test_a_scaled_loss_scales_all_gradients_once() -> None:
+@pytest.mark.parametrize("keep_graphs", [False, True])
+def test_a_scaled_loss_scales_all_gradients_once(keep_graphs: bool) -> None:
     model, loss = Dropping().double().eval(), Squares()
-    queries, documents = features(2, 2), features(2, 2)
-    _, expected = expected_gradients(model, loss, queries, documents, loss)
+    mini_batches = features(2, 2, 2, 2)
+    _, expected = expected_gradients(model, loss, mini_batches, loss)
 
-    GradientCache(model, backward=lambda loss: (1024 * loss).backward()).step(  # type: ignore[no-untyped-call]
-        queries, documents, loss
-    )
+    GradientCache(
+        model,
+        backward=lambda loss: (1024 * loss).backward(),  # type: ignore[no-untyped-call]
+        keep_graphs=keep_graphs,
+    ).step(mini_batches, loss)
 
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, 1024 * expected[name])
 
 
 @pytest.mark.parametrize(
-    ("at_once", "synced"),
+    ("keep_graphs", "synced"),
     [(False, [False, False, False, True]), (True, [False, True])],
 )
 def test_devices_exchange_gradients_in_the_last_pass_only(
-    at_once: bool, synced: list[bool]
+    keep_graphs: bool, synced: list[bool]
 ) -> None:
     """As do the passes of `DistributedDataParallel`: it asks when it goes forward."""
     model, inside = Dropping().double(), False
@@ -188,6 +178,6 @@ def test_devices_exchange_gradients_in_the_last_pass_only(
         yield
         inside = False
 
-    GradientCache(model, no_sync=no_sync, at_once=at_once).step(features(2), features(3), Squares())
+    GradientCache(model, no_sync=no_sync, keep_graphs=keep_graphs).step(features(2, 3), Squares())
 
     assert seen == synced

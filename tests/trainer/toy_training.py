@@ -100,8 +100,8 @@ class ToyCollator:
         documents = [*(pair.document for pair in pairs), *(text for _, text in negatives)]
         rows = torch.arange(len(pairs))
         return {
-            "queries": self._mini_batches([pair.query for pair in pairs]),
-            "documents": self._mini_batches(documents),
+            "mini_batches": self._mini_batches([*(pair.query for pair in pairs), *documents]),
+            "rows": torch.arange(len(pairs) + len(documents)),
             "query_ids": torch.tensor([_number(pair.query) for pair in pairs]),
             "document_ids": torch.tensor([_number(document) for document in documents]),
             "clip_ids": -1 - rows,
@@ -130,6 +130,7 @@ def toy_trainer(
     model: ALM2VecModel | None = None,
     min_learning_rate: float = 0.0,
     projector_learning_rate: float | None = None,
+    keep_graphs: bool = False,
     evaluator: Any = None,
     callbacks: Any = None,
     **arguments: Any,
@@ -161,6 +162,7 @@ def toy_trainer(
         data_collator=ToyCollator(model, mini_batch_size),
         min_learning_rate=min_learning_rate,
         projector_learning_rate=projector_learning_rate,
+        keep_graphs=keep_graphs,
         evaluator=evaluator,
         callbacks=callbacks,
     )

@@ -126,10 +126,18 @@ def captions(voice: Voice, sentence: Sentence, draw: random.Random) -> tuple[str
 
 
 def play_back(command: list[str], package: str, given: str | None = None) -> tuple[Waveform, int]:
-    """What a program writes to the file that stands for `OUT` in its command: waveform, rate."""
+    """What a program writes to the file that stands for `OUT` in its command: waveform, rate.
+
+    Raises:
+        TrainingError: it isn't installed, or it wrote nothing, as without one of its voices.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spoken.wav"
         run([word.replace("OUT", str(path)) for word in command], package=package, given=given)
+        if not path.exists():
+            raise TrainingError(
+                f"{command[0]} wrote no sound.", hint=f"On Debian: apt-get install {package}"
+            )
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     return samples.mean(axis=1), rate_hz
 
@@ -363,7 +371,7 @@ def onnx_session(model: bytes) -> Any:
         TrainingError: onnxruntime isn't installed.
     """
     try:
-        import onnxruntime  # type: ignore[import-not-found, unused-ignore]
+        import onnxruntime  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise TrainingError(
             "onnxruntime isn't installed.", hint="pip install onnxruntime"
