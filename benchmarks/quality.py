@@ -5,10 +5,10 @@
 Either set may be left out. Sounds go the way of an indexed file (decoded, cut into windows of
 10 s, embedded, judged by their best window) and words that of a query.
 
-**ESC-10**: 400 clips of 5 s in ten classes, all five folds, since nothing is trained on any. It is
-the public dataset of K. J. Piczak ("ESC: Dataset for Environmental Sound Classification", 2015) in
-its first layout, a folder for each class: `001 - Dog bark/1-100032-A.ogg`, which is fold 1, source
-recording 100032, take A. The class names, in small letters, are the queries.
+**ESC-10**: 400 clips of 5 s in ten classes and five folds. `--folds 5` takes the one that nothing
+is trained on. It is the public dataset of K. J. Piczak ("ESC: Dataset for Environmental Sound
+Classification", 2015) in its first layout, a folder for each class. `001 - Dog bark/1-100032-A.ogg`
+is fold 1, source recording 100032, take A. The class names, in small letters, are the queries.
 
 - zero-shot accuracy: how often a clip is nearest to its own class's name, of ten
 - text → audio P@10: how many of the first ten of all clips are of the class asked for
@@ -99,7 +99,7 @@ def main() -> None:
         encoder = ALM2VecEncoder(find_model(args.model), dtype=dtype, device=args.device)
         figures = []
         if args.esc10:
-            figures += measure_esc10(read_esc10(args.esc10), encoder, clock)
+            figures += measure_esc10(read_esc10(args.esc10, args.folds), encoder, clock)
         if args.gcompris:
             figures += measure_named(read_named(args.gcompris, args.labels), encoder, clock)
     except (Alm2VecError, OSError, ValueError) as error:
@@ -116,6 +116,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--esc10", type=Path, metavar="DIR")
+    parser.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3, 4, 5], metavar="N")
     parser.add_argument("--gcompris", type=Path, metavar="DIR")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="names of the sounds in there")
     parser.add_argument("--model", default=BUNDLED, help="a name, or a folder")
@@ -131,8 +132,8 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def read_esc10(folder: Path) -> list[Sound]:
-    """The clips of a folder of class folders.
+def read_esc10(folder: Path, folds: Sequence[int]) -> list[Sound]:
+    """The clips of a folder of class folders, those of some folds.
 
     Raises:
         ValueError: it isn't laid out so.
@@ -143,7 +144,8 @@ def read_esc10(folder: Path) -> list[Sound]:
         clip = re.fullmatch(r"(\d)-(.+)-[A-Z]\d*", path.stem)
         if label is None or clip is None:
             raise ValueError(f"{path} isn't named as ESC-10's clips are")
-        sounds.append(Sound(path, label[1].lower(), clip[2]))
+        if int(clip[1]) in folds:
+            sounds.append(Sound(path, label[1].lower(), clip[2]))
     if not sounds:
         raise ValueError(f"{folder} holds no clips of ESC-10: it should have 001 - Dog bark/*.ogg")
     return sounds

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trainer.frame_cache import FrameCache, Progress
 
 HELD_OUT = 16  # one group of sounds in so many
-HELD_OUT_SOURCE = "clips/asterisk"  # real voices, to measure with
+HELD_OUT_SOURCES = ("clips/asterisk", "clips/ktuberling")  # real voices, to measure with
 
 
 class RealSounds:
@@ -81,7 +81,7 @@ class RealSounds:
 
     @cached_property
     def _sounds(self) -> list[Sound]:
-        usable = [path for path in self._clips if not path.startswith(HELD_OUT_SOURCE)]
+        usable = [path for path in self._clips if not path.startswith(HELD_OUT_SOURCES)]
         return [self._sound(self._clips[path]) for path in usable]
 
     @cached_property

@@ -26,7 +26,7 @@ from trainer.frame_cache import FrameCache
 from trainer.small.build import LONGEST_S, Amounts, Sources, build
 from trainer.small.label_sets import captions_with_sets, nearest_sets
 from trainer.small.mixtures import write_mixtures
-from trainer.small.real import HELD_OUT_SOURCE, RealSounds
+from trainer.small.real import HELD_OUT_SOURCES, RealSounds
 from trainer.small.start import class_names
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ CLIPS = [  # path, texts, labels, kind, gender
     *[(f"clips/b/man{n}.flac", "a man speaking", ["Speech"], "speech", "male") for n in range(2)],
     *[(f"clips/b/woman{n}.flac", "a woman", ["Speech"], "speech", "female") for n in range(2)],
     ("clips/a/music.flac", "music", ["Music"], "music", None),
-    (f"{HELD_OUT_SOURCE}-en/hello.flac", "hello", ["Speech"], "speech", "female"),
+    (f"{HELD_OUT_SOURCES[0]}-en/hello.flac", "hello", ["Speech"], "speech", "female"),
 ]
 
 
