@@ -2,8 +2,9 @@
 
     python -m alm2vec_search.model.start YAMNET.safetensors CLASS_MAP.csv MINILM_FOLDER OUT_FOLDER
 
-writes what ships as `alm2vec_search/model/small`: the bases once, in half precision, in shards of
-their own; what training changes (projector, later adapter and head) in `adapter.safetensors`.
+writes a model's folder: the bases in half precision, in shards of their own, and what training
+changes (the projector, and the language model's queries, keys and values) in `adapter.safetensors`.
+`trainer.small.ship` writes the trained model in the same way.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
 NUM_WORDS = 8
 SILENCE = "Silence"  # AudioSet's name for it
 PIECES_PER_WORD = 3
-SHARDS = {
-    "audio_encoder.": "base-audio-encoder.safetensors",
-    "language_model.": "base-language-model.safetensors",
-    "": "adapter.safetensors",
+ADAPTER = "adapter.safetensors"
+SHARDS = {  # by how names begin; the first that fits
+    r"language_model\..*\.(query|key|value)\.weight$": ADAPTER,
+    r"audio_encoder\.": "base-audio-encoder.safetensors",
+    r"language_model\.": "base-language-model.safetensors",
+    r"": ADAPTER,
 }
 
 
@@ -121,7 +124,7 @@ def save_shards(model: ALM2VecModel, out: Path) -> None:
     """Write the tensors in half precision, each to its shard, and the index that finds them."""
     shards: dict[str, dict[str, Tensor]] = {name: {} for name in SHARDS.values()}
     for key, tensor in model.state_dict().items():
-        shard = next(name for prefix, name in SHARDS.items() if key.startswith(prefix))
+        shard = next(name for pattern, name in SHARDS.items() if re.match(pattern, key))
         shards[shard][key] = tensor.half().contiguous()
     for name, tensors in shards.items():
         save_file(tensors, out / name, metadata={"format": "pt"})

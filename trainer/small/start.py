@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from alm2vec_search.errors import TrainingError
 from alm2vec_search.model.processing_alm2vec import ModelInput
 from alm2vec_search.model.projector import SoftWordProjector
-from alm2vec_search.model.start import SHARDS, soft_word
+from alm2vec_search.model.start import ADAPTER, soft_word
 from trainer.small.virtual import Detector
 from trainer.small.voices import GENDERS
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor
 
 PROJECTOR = "audio_projector."
-ADAPTER = SHARDS[""]
 
 
 def class_names(config: ALM2VecConfig) -> list[str]:
