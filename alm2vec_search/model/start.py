@@ -27,6 +27,8 @@ from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor, ModelInput
 from alm2vec_search.model.projector import SoftWordProjector
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
 NUM_WORDS = 8
@@ -85,7 +87,7 @@ def start(yamnet: Path, class_map: Path, minilm: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"), pretty=False)
-    save_shards(model, out)
+    save_shards(model.state_dict(), out)
 
 
 @torch.no_grad()
@@ -120,10 +122,10 @@ def soft_word(name: str, tokenizer: Tokenizer, embeddings: Tensor, most: int) ->
     return torch.stack([group.mean(dim=0) for group in groups])
 
 
-def save_shards(model: ALM2VecModel, out: Path) -> None:
-    """Write the tensors in half precision, each to its shard, and the index that finds them."""
+def save_shards(tensors_by_name: Mapping[str, Tensor], out: Path) -> None:
+    """Write tensors in half precision, each to its shard, and the index that finds them."""
     shards: dict[str, dict[str, Tensor]] = {name: {} for name in SHARDS.values()}
-    for key, tensor in model.state_dict().items():
+    for key, tensor in tensors_by_name.items():
         shard = next(name for pattern, name in SHARDS.items() if re.match(pattern, key))
         shards[shard][key] = tensor.half().contiguous()
     for name, tensors in shards.items():

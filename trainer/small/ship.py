@@ -12,11 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 from alm2vec_search.errors import Alm2VecError
+from alm2vec_search.model.configuration_alm2vec import ALM2VecConfig
 from alm2vec_search.model.hub import find_model
-from alm2vec_search.model.loading import load_model
+from alm2vec_search.model.loading import opened
 from alm2vec_search.model.processing_alm2vec import load_tokenizer
 from alm2vec_search.model.start import save_shards
 from alm2vec_search.terminal import say_error
@@ -43,11 +42,12 @@ def ship(trained: Path, out: Path) -> None:
         ModelError: it can't be read.
     """
     files = find_model(str(trained))
-    model = load_model(files, torch.float32, "cpu")
+    tensors = files.description.tensors
     out.mkdir(parents=True, exist_ok=True)
-    model.config.save_pretrained(out)
+    ALM2VecConfig.from_pretrained(trained).save_pretrained(out)
     load_tokenizer(files.tokenizer_folder).save(str(out / "tokenizer.json"), pretty=False)
-    save_shards(model, out)
+    with opened(tensors) as weights:
+        save_shards({name: weights[name][...] for name in tensors}, out)
 
 
 if __name__ == "__main__":
