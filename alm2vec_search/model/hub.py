@@ -32,7 +32,7 @@ SENTENCE_TRANSFORMERS = "st:"
 HINT = f"use {BUNDLED}, a model's folder, or owner/name of a hub"
 
 # Moves when code changes what vectors come out of the same weights, and at no other time.
-PIPELINE_REVISION = 2
+PIPELINE_REVISION = 3
 
 LARGE = 1_000_000_000  # bytes
 TOKENIZERS = ("tokenizer.json", "vocab.json")  # one of them is enough

@@ -87,7 +87,7 @@ class SoftWordProjector(nn.Module):
         odds = torch.logit(heard.float(), eps=LEAST).unsqueeze(-1) / ODDS  # [B, C, 1], about ±1
         mattering = 0.5 * heard.float().clamp(min=LEAST).log()  # [B, C]
         if questions is not None:
-            mattering = mattering + self.relevance(questions, odds.squeeze(-1))
+            mattering = mattering + self.relevance(questions)
         best, chosen = mattering.topk(self.num_words + 1, dim=-1)
         weights, chosen = best.exp(), chosen[:, :-1]  # [B, K + 1] and [B, K]
         weights = (weights[:, :-1] - weights[:, -1:]).unsqueeze(-1) * self.words_used[chosen]
@@ -105,9 +105,9 @@ class SoftWordProjector(nn.Module):
 class Relevance(nn.Module):
     """How much each named sound belongs to a question, as a logarithm to be added to its own.
 
-    A question narrows as much as `strength` reads from it: "what animal is it?" nearly all the
-    way, "at night" hardly. `bent` reads whether it asks for what is loud or for what is faint, as
-    in "what plays in the background?".
+    What belongs is near to the question, or to what training has learnt to turn it into: "what
+    plays in the background?" is near to no more than music. A question narrows as much as
+    `strength` reads from it: "what animal is it?" nearly all the way, "at night" hardly.
     """
 
     def __init__(self, num_classes: int, hidden_size: int) -> None:
@@ -115,19 +115,17 @@ class Relevance(nn.Module):
         self.names = nn.Parameter(torch.zeros(num_classes, hidden_size))
         self.sharpness = nn.Parameter(torch.tensor(12.0))
         self.threshold = nn.Parameter(torch.tensor(0.35))
+        self.turn = nn.Linear(hidden_size, hidden_size, bias=False)
         self.strength = nn.Linear(hidden_size, 1)
-        self.bent = nn.Linear(hidden_size, 1)
 
-    def forward(self, questions: Questions, odds: Tensor) -> Tensor:
-        """Questions of B clips, and how present each sound is in them [B, C] → [B, C], at most 0
-        but for the bent."""
-        asked = questions.vectors  # [B, H]
-        nearness = F.normalize(asked, dim=-1) @ F.normalize(self.names, dim=-1).T  # [B, C]
+    def forward(self, questions: Questions) -> Tensor:
+        """Questions of B clips → [B, C], at most 0."""
+        asked = F.normalize(questions.vectors, dim=-1)  # [B, H]
+        nearness = (asked + self.turn(asked)) @ F.normalize(self.names, dim=-1).T  # [B, C]
         belongs = torch.sigmoid(self.sharpness * (nearness - self.threshold))
-        strength = torch.sigmoid(self.strength(asked))  # [B, 1]
-        narrowed = (1 - strength + strength * belongs).clamp(min=LEAST).log()
-        relevance: Tensor = narrowed + self.bent(asked) * odds
-        return relevance * questions.are_asked.unsqueeze(-1)
+        strength = torch.sigmoid(self.strength(questions.vectors))  # [B, 1]
+        narrowed: Tensor = (1 - strength + strength * belongs).clamp(min=LEAST).log()
+        return narrowed * questions.are_asked.unsqueeze(-1)
 
 
 class SubsampleProjector(nn.Module):

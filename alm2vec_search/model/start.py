@@ -93,7 +93,7 @@ def start(yamnet: Path, class_map: Path, minilm: Path, out: Path) -> None:
 @torch.no_grad()
 def start_relevance(model: ALM2VecModel, names: list[str], tokenizer: Tokenizer) -> None:
     """Let a question be compared with the names of the sounds as the language model reads both;
-    whatever it is, it narrows nearly all the way, and asks for neither loud nor faint."""
+    whatever it is, it isn't turned, and narrows nearly all the way."""
     projector = model.audio_projector
     assert isinstance(projector, SoftWordProjector)
     relevance = projector.relevance
@@ -101,9 +101,8 @@ def start_relevance(model: ALM2VecModel, names: list[str], tokenizer: Tokenizer)
     model.eval()
     for row, name in enumerate(names):
         relevance.names.data[row] = model(**processor([ModelInput(name.lower(), None, "")]))[0]
-    for asked in (relevance.strength, relevance.bent):
-        asked.weight.data.zero_()
-        asked.bias.data.zero_()
+    relevance.turn.weight.data.zero_()
+    relevance.strength.weight.data.zero_()
     relevance.strength.bias.data.fill_(2.0)
     last = projector.shade[-1]
     assert isinstance(last, torch.nn.Linear)

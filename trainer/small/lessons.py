@@ -4,7 +4,7 @@ A `Sound` is anything that can be heard, real or virtual, with what is known abo
 two of them at once. From these, the lessons:
 
 - *captions*: a sound and what is said of it, either way round
-- *scenes*: a scene, and both its parts put into words
+- *scenes*: a scene, and both its parts put into words; the words never mean one part by itself
 - *questions*: a scene under an instruction that asks for one part → that part in words, or another
   sound like it, or another scene with it under the same instruction; never the other part
 - *additions*: a sound with "with … in the background" → the scene with both
@@ -32,6 +32,7 @@ SCENES = (
     "{front} and {behind}",
     "{front}, {behind}",
 )
+EVEN = SCENES[-2:]  # either part may come first
 ADDITIONS = (
     "with {it} in the background",
     "but with {it}",
@@ -40,6 +41,14 @@ ADDITIONS = (
     "plus {it}",
     "{it} too",
 )
+SPEAKERS = {  # in a scene, of a voice by AudioSet's name for it
+    "Male speech, man speaking": ("the speaker is male", "speaker is male", "a male speaker"),
+    "Female speech, woman speaking": (
+        "the speaker is female",
+        "speaker is female",
+        "a female speaker",
+    ),
+}
 OF_A_KIND = (
     "what {kind} is it?",
     "which {kind} is heard?",
@@ -142,10 +151,14 @@ class Lessons:
         """Each scene, both parts in words."""
         for scene in scenes:
             for form in self._some(SCENES, 3):
-                text = form.format(
-                    front=self._one(scene.front.texts), behind=self._one(scene.behind.texts)
-                )
-                yield from self._both_ways(text, scene.audio, scene.clip)
+                front, behind = self._part(scene.front), self._part(scene.behind)
+                if self._rng.random() < 0.5:
+                    front, behind = (behind, front) if form in EVEN else (front, behind)
+                text = form.format(front=front, behind=behind)
+                to_sound, to_text = self._both_ways(text, scene.audio, scene.clip)
+                parts = (Side(audio=scene.front.audio), Side(audio=scene.behind.audio))
+                yield to_sound.model_copy(update={"negatives": parts})
+                yield to_text
 
     def questions(self, scenes: Sequence[Scene], per_scene: int = 2) -> Iterator[Pair]:
         """Each scene under instructions that ask for one of its parts."""
@@ -195,6 +208,12 @@ class Lessons:
             source="questions",
             clip=f"{scene.clip} {wanted.alike}",
         )
+
+    def _part(self, sound: Sound) -> str:
+        """A part of a scene in words; of a voice, now and then, just whose it is."""
+        forms = [form for label in sound.labels for form in SPEAKERS.get(label, ())]
+        is_told = forms and self._rng.random() < 0.4
+        return self._one(forms if is_told else sound.texts)
 
     def _questions_for(self, wanted: Sound, other: Sound, scene: Scene) -> list[str]:
         """What can be asked that one part answers, and the other doesn't."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,28 @@ def test_a_scene_is_told_with_both_its_parts(teacher: Lessons) -> None:
 
     assert len(texts) == 6
     assert all("a dog" in text and "a rain" in text for text in texts)
+
+
+def test_a_scene_is_neither_of_its_parts(teacher: Lessons) -> None:
+    pairs = list(teacher.scenes([scene(DOG, RAIN)]))
+
+    to_sound = [pair for pair in pairs if pair.query.text]
+    assert len(to_sound) == 3
+    for pair in to_sound:
+        assert [side.audio for side in pair.negatives] == [DOG.audio, RAIN.audio]
+    assert not any(pair.negatives for pair in pairs if pair not in to_sound)
+
+
+def test_a_voice_in_a_scene_may_be_just_whose_it_is(teacher: Lessons) -> None:
+    woman = replace(MAN, labels=("Speech", "Female speech, woman speaking"))
+
+    pairs = [pair for _ in range(20) for pair in teacher.scenes([scene(DOG, woman)])]
+
+    texts = {pair.query.text or pair.document.text or "" for pair in pairs}
+    assert all("a dog" in text for text in texts)
+    assert any("speaker is female" in text for text in texts)
+    assert any("a man" in text for text in texts)  # as its own texts have it
+    assert not any("male" in text.replace("female", "") for text in texts)
 
 
 def test_questions_name_the_kinds_of_their_own_part_only(teacher: Lessons) -> None:
