@@ -67,6 +67,17 @@ class Waveform:
 
 
 @dataclass(frozen=True, slots=True)
+class Notes:
+    """What is said of a sound beside the sound itself: tags, and notes that have a name."""
+
+    tags: tuple[str, ...] = ()
+    named: tuple[tuple[str, str], ...] = ()  # such as ("artist", "Ana"); a name may come twice
+
+    def __bool__(self) -> bool:
+        return bool(self.tags or self.named)
+
+
+@dataclass(frozen=True, slots=True)
 class AudioFile:
     """A file as the walker saw it: where it is, and what `stat` said. Nothing was read yet."""
 
@@ -75,6 +86,7 @@ class AudioFile:
     size: int  # bytes
     mtime_ns: int
     ctime_ns: int  # moves when permissions do
+    notes: Notes | None = None  # what is said of it beside it; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,14 @@ class Place:
     path: Path  # absolute
     library: Path  # absolute
     mtime_ns: int
+    notes: Notes = Notes()  # what the path and a list beside it say
+
+    @property
+    def relative_path(self) -> str:
+        """Below its library, with slashes; the whole path where the library is this one file."""
+        if self.path == self.library or not self.path.is_relative_to(self.library):
+            return self.path.as_posix()
+        return self.path.relative_to(self.library).as_posix()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +115,8 @@ class Content:
     duration_s: float  # as decoded
     sampling_rate: int  # Hz, of the file itself
     channels: int  # of the file itself
+    notes: Notes = Notes()  # what the file says of itself
+    audio_hash: str = ""  # sha256 of the samples as they were embedded, hex; "" is not known
 
 
 @dataclass(frozen=True, slots=True, eq=False)

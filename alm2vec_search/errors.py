@@ -14,6 +14,7 @@
     │   ├── CollectionBusy              another process has it open
     │   └── CollectionFull              no room left on its disk
     ├── QueryError                      a question that can't be asked
+    │   └── WhereError                  a condition that can't be understood, and where in it
     └── TrainingError                   a training run that can't start, or can't go on
         └── PairError                   a line of a file of pairs
 
@@ -27,6 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+SHOWN_BEFORE, SHOWN_AFTER = 60, 20  # characters of a condition, around what is wrong with it
 
 
 class Alm2VecError(Exception):
@@ -137,6 +141,21 @@ class CollectionFull(CollectionError):
 
 class QueryError(Alm2VecError):
     """A question that can't be asked: empty, or with a sound that can't be read."""
+
+
+class WhereError(QueryError):
+    """A condition can't be understood. `column` says where, from 1.
+
+    Its message has three lines: what is wrong, the condition, and a mark below the place.
+    """
+
+    def __init__(self, what: str, text: str, *, column: int, hint: str | None = None) -> None:
+        start = max(0, column - 1 - SHOWN_BEFORE)
+        shown = "".join(c if c.isprintable() else " " for c in text[start : column + SHOWN_AFTER])
+        mark = " " * (column - 1 - start) + "^"
+        super().__init__(f"{what} (column {column})\n  {shown}\n  {mark}", hint=hint)
+        self.what = what
+        self.column = column
 
 
 def one_line(error: Exception) -> str:

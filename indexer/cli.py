@@ -277,9 +277,10 @@ def _walker(exclude: Sequence[str]) -> Walk:
     from functools import partial
 
     from alm2vec_search.audio import AUDIO_SUFFIXES
+    from indexer.notes import with_notes
     from indexer.walker import walk
 
-    return partial(walk, suffixes=AUDIO_SUFFIXES, exclude=exclude)
+    return with_notes(partial(walk, suffixes=AUDIO_SUFFIXES, exclude=exclude))
 
 
 def _resolved(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alm2vec_search.audio import open_audio, reason_of
+from alm2vec_search.audio import open_audio, read_notes, reason_of
 from alm2vec_search.domain import Content, EmbeddedChunk
 from alm2vec_search.errors import AudioError, DecodeError
 from indexer.chunker import cut
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from alm2vec_search.audio import DecodeReport
     from alm2vec_search.domain import AudioFile, Encoder, Samples
     from indexer.chunker import Chunk, Chunking
 
@@ -28,10 +29,12 @@ CHUNKS_HELD = 64  # sorted by length before they are embedded, so that batches h
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A file to embed; its content hash where somebody has computed it already."""
+    """A file to embed; its content hash where somebody has computed it already, and what lay at
+    its path before, if anything did."""
 
     file: AudioFile
     content_hash: str | None = None
+    before: Content | None = None
 
 
 @dataclass(slots=True)
@@ -60,6 +63,17 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
+class Retold:
+    """A file whose bytes changed and whose sound didn't, as when its tags were edited."""
+
+    file: AudioFile
+    content: Content
+    before: str  # the content hash whose chunks are its own, too
+    note: str | None
+    seconds: StageSeconds
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A file that couldn't be read."""
 
@@ -76,7 +90,7 @@ class Advance:
     audio_s: float  # of sound
 
 
-Outcome = Embedded | Failed
+Outcome = Embedded | Retold | Failed
 
 
 def embed_files(
@@ -91,6 +105,9 @@ def embed_files(
     """
     held: list[_Held] = []
     for job in jobs:
+        if (same := _with_the_same_sound(job, encoder.sampling_rate)) is not None:
+            yield same
+            continue
         reading = _Reading(job)
         try:
             for chunk in reading.chunks(encoder.sampling_rate, chunking):
@@ -140,33 +157,67 @@ class _Reading:
         started = time.process_time()
         content_hash = self.job.content_hash or hash_file(file.path)
         self.seconds.hash += time.process_time() - started
+        audio_hash = hashlib.sha256()
         with open_audio(file.path, sampling_rate) as sound:
-            yield from cut(self._timed(sound), sampling_rate, chunking)
+            yield from cut(self._timed(sound, audio_hash), sampling_rate, chunking)
             report = sound.report
+        self.content = _content(file, content_hash, report, audio_hash.hexdigest())
         _check_unchanged(file)
-        self.content = Content(
-            content_hash=content_hash,
-            size=file.size,
-            duration_s=report.decoded_s,
-            sampling_rate=report.sampling_rate,
-            channels=report.channels,
-        )
         self.note = report.note
 
-    def _timed(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+    def _timed(self, blocks: Iterable[Samples], audio_hash: hashlib._Hash) -> Iterator[Samples]:
         iterator = iter(blocks)
         while True:
             started = time.process_time()
             block = next(iterator, None)
-            self.seconds.decode += time.process_time() - started
+            decoded = time.process_time()
+            self.seconds.decode += decoded - started
             if block is None:
                 return
+            audio_hash.update(block.data)
+            self.seconds.hash += time.process_time() - decoded
             yield block
 
     def outcome(self) -> Embedded:
         assert self.content is not None
         chunks = [chunk for chunk in self.embedded if chunk is not None]
         return Embedded(self.job.file, self.content, chunks, self.note, self.seconds)
+
+
+def _content(file: AudioFile, content_hash: str, report: DecodeReport, audio_hash: str) -> Content:
+    return Content(
+        content_hash=content_hash,
+        size=file.size,
+        duration_s=report.decoded_s,
+        sampling_rate=report.sampling_rate,
+        channels=report.channels,
+        notes=read_notes(file.path),
+        audio_hash=audio_hash,
+    )
+
+
+def _with_the_same_sound(job: Job, sampling_rate: int) -> Retold | None:
+    """The job's outcome, if its file sounds as it did when it was last embedded: decoded, but not
+    embedded. None where it doesn't, or didn't exist, or can't be read."""
+    file, before = job.file, job.before
+    if before is None or not before.audio_hash:
+        return None
+    started = time.process_time()
+    audio_hash = hashlib.sha256()
+    try:
+        with open_audio(file.path, sampling_rate) as sound:
+            for block in sound:
+                audio_hash.update(block.data)
+            report = sound.report
+        if audio_hash.hexdigest() != before.audio_hash:
+            return None
+        content_hash = job.content_hash or hash_file(file.path)
+        content = _content(file, content_hash, report, before.audio_hash)
+        _check_unchanged(file)
+    except AudioError:
+        return None  # whoever embeds it will meet that again, and tell
+    seconds = StageSeconds(decode=time.process_time() - started)
+    return Retold(file, content, before.content_hash, report.note, seconds)
 
 
 def _embed(held: list[_Held], encoder: Encoder) -> Iterator[Embedded | Advance]:

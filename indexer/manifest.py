@@ -13,6 +13,7 @@ and syncs it and its folder, so that what is committed outlives a power cut.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alm2vec_search.domain import Content, Place
+from alm2vec_search.domain import Content, Notes, Place
 from alm2vec_search.errors import CollectionBusy, CollectionError, CollectionFull
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from alm2vec_search.collection.base import StoredContent
     from alm2vec_search.domain import AudioFile
 
-_VERSION = 1
+_VERSION = 2
 _BUSY_TIMEOUT_S = 5.0
+_NO_NOTES = "[[],[]]"
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _TABLES = {"contents", "entries", "state"}
 _SCHEMA = f"""
@@ -41,6 +43,8 @@ CREATE TABLE contents (
     duration_s REAL NOT NULL,
     sampling_rate INTEGER NOT NULL,
     channels INTEGER NOT NULL,
+    notes TEXT NOT NULL,       -- what the file says of itself, as JSON
+    audio_hash TEXT NOT NULL,
     n_chunks INTEGER NOT NULL,
     n_silent INTEGER,  -- NULL: not known after a rebuild
     note TEXT          -- what is wrong with the file, though it could be read
@@ -54,6 +58,7 @@ CREATE TABLE entries (
     ctime_ns INTEGER,            -- as last tried; NULL: not known after a rebuild
     content_hash TEXT,           -- what of it is in the collection; NULL: nothing
     indexed_mtime_ns INTEGER,    -- when that was read; NULL: nothing is indexed
+    notes TEXT NOT NULL DEFAULT '{_NO_NOTES}',  -- what is said of it beside it, as JSON
     failure TEXT,
     transient INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
@@ -63,17 +68,18 @@ INSERT INTO state VALUES (0, 1);
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
-_ENTRY_COLUMNS = "path, library, size, mtime_ns, ctime_ns, content_hash, failure, transient"
+_ENTRY_COLUMNS = "path, library, size, mtime_ns, ctime_ns, content_hash, notes, failure, transient"
 _FAILURE_COLUMNS = "path, library, size, mtime_ns, ctime_ns, failure, transient"
 _PUT_CONTENT = """
 REPLACE INTO contents (
-    content_hash, size, duration_s, sampling_rate, channels, n_chunks, n_silent, note
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    content_hash, size, duration_s, sampling_rate, channels, notes, audio_hash,
+    n_chunks, n_silent, note
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _PUT_INDEXED = """
 REPLACE INTO entries (
-    path, library, size, mtime_ns, ctime_ns, content_hash, indexed_mtime_ns
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4)
+    path, library, size, mtime_ns, ctime_ns, content_hash, notes, indexed_mtime_ns
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?4)
 """
 _PUT_FAILURE = f"""
 INSERT INTO entries ({_FAILURE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -95,6 +101,7 @@ class Entry:
     content_hash: str | None  # what of it is in the collection, even if it failed since
     failure: str | None  # why it couldn't be read when it was last tried
     transient: bool  # that failure may be gone next time, though the file stays as it is
+    notes: Notes = Notes()  # what is said of it beside it, as the collection has it
 
     def is_current(self, file: AudioFile) -> bool:
         """Whether nothing is to be done for the file, going by what `stat` says now.
@@ -287,9 +294,15 @@ class Manifest:
         path = os.fsencode(file.path)
         before = self._hash_at(path)
         status = (file.size, file.mtime_ns, file.ctime_ns)
-        self._change(_PUT_INDEXED, path, os.fsencode(file.library), *status, content_hash)
+        said = _notes_to_text(file.notes or Notes())
+        self._change(_PUT_INDEXED, path, os.fsencode(file.library), *status, content_hash, said)
         if before is not None and before != content_hash:
             self._drop_if_unused(before)
+
+    def renote(self, path: Path, notes: Notes) -> None:
+        """Something else is said of a file beside it, and the collection has it now."""
+        text = _notes_to_text(notes)
+        self._change("UPDATE entries SET notes = ? WHERE path = ?", text, os.fsencode(path))
 
     def fail(self, file: AudioFile, reason: str, *, transient: bool) -> None:
         """The file couldn't be read. What is in the collection of it stays.
@@ -341,11 +354,22 @@ class Manifest:
     def content(self, content_hash: str) -> Content | None:
         """What is known of a content; `None` once it has no path any more."""
         rows = self._rows(
-            "SELECT content_hash, size, duration_s, sampling_rate, channels FROM contents"
-            " WHERE content_hash = ?",
+            "SELECT content_hash, size, duration_s, sampling_rate, channels, notes, audio_hash"
+            " FROM contents WHERE content_hash = ?",
             content_hash,
         )
-        return Content(*rows[0]) if rows else None
+        if not rows:
+            return None
+        [[content_hash, size, duration_s, sampling_rate, channels, notes, audio_hash]] = rows
+        return Content(
+            content_hash,
+            size,
+            duration_s,
+            sampling_rate,
+            channels,
+            notes=_text_to_notes(notes),
+            audio_hash=audio_hash,
+        )
 
     def entries_of(self, content_hash: str) -> list[Entry]:
         """All paths of a content, in order."""
@@ -357,11 +381,14 @@ class Manifest:
     def places_of(self, content_hash: str) -> tuple[Place, ...]:
         """All places of a content as the collection should have them, by path."""
         rows = self._rows(
-            "SELECT path, library, indexed_mtime_ns FROM entries WHERE content_hash = ?"
+            "SELECT path, library, indexed_mtime_ns, notes FROM entries WHERE content_hash = ?"
             " ORDER BY path",
             content_hash,
         )
-        return tuple(Place(_path(path), _path(library), ns) for path, library, ns in rows)
+        return tuple(
+            Place(_path(path), _path(library), mtime_ns, _text_to_notes(notes))
+            for path, library, mtime_ns, notes in rows
+        )
 
     def has_size(self, size: int) -> bool:
         """Whether some content has this many bytes: if not, no hash is needed to know it is new."""
@@ -433,7 +460,8 @@ class _Lying:
     @property
     def row(self) -> tuple[object, ...]:
         where = (os.fsencode(self.place.path), os.fsencode(self.place.library))
-        return (*where, self.content.size, self.place.mtime_ns, None, self.content.content_hash)
+        status = (self.content.size, self.place.mtime_ns, None)
+        return (*where, *status, self.content.content_hash, _notes_to_text(self.place.notes))
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:
@@ -500,7 +528,7 @@ def _collection_error(path: Path, error: sqlite3.Error) -> CollectionError:
 
 def _entry(row: tuple[Any, ...], libraries: dict[bytes, Path] | None = None) -> Entry:
     """An entry from its row. Paths of libraries are made once if there is a place to keep them."""
-    path, library, size, mtime_ns, ctime_ns, content_hash, failure, transient = row
+    path, library, size, mtime_ns, ctime_ns, content_hash, notes, failure, transient = row
     known = {} if libraries is None else libraries
     if library not in known:
         known[library] = _path(library)
@@ -511,6 +539,7 @@ def _entry(row: tuple[Any, ...], libraries: dict[bytes, Path] | None = None) -> 
         mtime_ns=mtime_ns,
         ctime_ns=ctime_ns,
         content_hash=content_hash,
+        notes=_text_to_notes(notes),
         failure=failure,
         transient=bool(transient),
     )
@@ -518,7 +547,19 @@ def _entry(row: tuple[Any, ...], libraries: dict[bytes, Path] | None = None) -> 
 
 def _content_row(content: Content) -> tuple[object, ...]:
     sound = (content.duration_s, content.sampling_rate, content.channels)
-    return (content.content_hash, content.size, *sound)
+    said = (_notes_to_text(content.notes), content.audio_hash)
+    return (content.content_hash, content.size, *sound, *said)
+
+
+def _notes_to_text(notes: Notes) -> str:
+    return json.dumps([notes.tags, notes.named], separators=(",", ":"))
+
+
+def _text_to_notes(text: str) -> Notes:
+    if text == _NO_NOTES:  # most of them, and a library may have a million
+        return Notes()
+    tags, named = json.loads(text)
+    return Notes(tuple(tags), tuple((name, said) for name, said in named))
 
 
 def _path(stored: bytes) -> Path:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from alm2vec_search.domain import AudioFile, Place
+from alm2vec_search.domain import AudioFile, Notes, Place
 from alm2vec_search.errors import AudioError
-from indexer.embedding import Advance, Embedded, Failed, Job, StageSeconds, hash_file
+from indexer.embedding import Advance, Embedded, Failed, Job, Retold, StageSeconds, hash_file
+from indexer.notes import NotesProblem
 from indexer.walker import WalkProblem
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alm2vec_search.collection.base import Collection, StoredContent
+    from alm2vec_search.domain import Content, EmbeddedChunk
     from indexer.embedding import Outcome
     from indexer.manifest import Entry, Manifest
 
     Embed = Callable[[Iterable[list[Job]]], Generator[Outcome | Advance]]
-    Walk = Callable[[Path], Iterator[AudioFile | WalkProblem]]
+    Walk = Callable[[Path], Iterator[AudioFile | WalkProblem | NotesProblem]]
 
 UNIT_FILES = (8, 64)  # at least and at most, for a worker at a time
 UNIT_BYTES = 32 << 20  # a unit is closed by the file that reaches this
@@ -42,6 +44,7 @@ class IndexReport:
     indexed: int = 0  # embedded, and new in the index
     changed: int = 0  # embedded again, for their bytes are others
     recognised: int = 0  # moved, renamed, copied or touched: known bytes, not embedded
+    retold: int = 0  # something else is said of them: tags, a list; known sound, not embedded
     unchanged: int = 0
     removed: int = 0
     skipped: list[tuple[Path, str]] = field(default_factory=list)  # not readable now, and why
@@ -49,6 +52,7 @@ class IndexReport:
     damaged: list[tuple[Path, str]] = field(default_factory=list)  # read in part, and how much
     not_walked: list[tuple[Path, str]] = field(default_factory=list)  # folders, and why
     kept: list[Path] = field(default_factory=list)  # libraries that look empty, and weren't
+    lists: list[tuple[Path, str]] = field(default_factory=list)  # of notes; not usable, and why
     chunks: int = 0
     silent_chunks: int = 0
     audio_s: float = 0.0
@@ -59,7 +63,7 @@ class IndexReport:
     @property
     def is_clean(self) -> bool:
         """Nothing was met that somebody should look at."""
-        return not (self.skipped or self.not_walked or self.kept)
+        return not (self.skipped or self.not_walked or self.kept or self.lists)
 
 
 class Progress(Protocol):
@@ -83,6 +87,7 @@ class Plan:
     """What a walk found that there is to do."""
 
     to_read: list[AudioFile] = field(default_factory=list)
+    to_retell: list[AudioFile] = field(default_factory=list)  # unchanged, but not its notes
     missing: list[Entry] = field(default_factory=list)
 
 
@@ -132,9 +137,11 @@ class IndexPipeline:
             self._progress,
             retry_skipped=retry_skipped,
         )
-        if plan.to_read or plan.missing:
+        if plan.to_read or plan.to_retell or plan.missing:
             self._manifest.begin()
             try:
+                for file in plan.to_retell:
+                    self._retell(file)
                 self._read(plan.to_read)
             finally:  # whatever happened: what is in the collection is known to be
                 self._commit()
@@ -164,11 +171,12 @@ class IndexPipeline:
         crowded = {size for size, n in Counter(file.size for file in files).items() if n > 1}
         under_way: set[str] = set()
         for file in files:
+            before = self._before(file)
             if file.size not in crowded and not self._manifest.has_size(file.size):
-                yield Job(file)
+                yield Job(file, before=before)
                 continue
             try:
-                job = Job(file, hash_file(file.path))
+                job = Job(file, hash_file(file.path), before)
             except AudioError as error:
                 self._take(Failed(file, error.reason, transient=True))
                 continue
@@ -177,6 +185,13 @@ class IndexPipeline:
             else:
                 under_way.add(str(job.content_hash))
                 yield job
+
+    def _before(self, file: AudioFile) -> Content | None:
+        """What lay at this path when it was last read."""
+        entry = self._manifest.entry(file.path)
+        if entry is None or entry.content_hash is None:
+            return None
+        return self._manifest.content(entry.content_hash)
 
     def _unknown(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Put down the files whose bytes are in the collection; the others have to be embedded."""
@@ -197,6 +212,9 @@ class IndexPipeline:
             case Embedded():
                 self._put(outcome)
                 self._progress.finished(outcome.file.path, outcome.note)
+            case Retold():
+                self._put_retold(outcome)
+                self._progress.finished(outcome.file.path, outcome.note)
         if time.monotonic() - self._committed_at > COMMIT_EVERY_S:
             self._commit()
 
@@ -212,22 +230,49 @@ class IndexPipeline:
         self._progress.finished(failed.file.path, failed.reason if is_news else None)
 
     def _put(self, done: Embedded) -> None:
-        started = time.process_time()
-        content_hash = done.content.content_hash
-        places = _with(self._manifest.places_of(content_hash), done.file)
-        self._collection.upsert(done.content, places, done.chunks)
-        is_change = self._leave_old_content(done.file.path, content_hash)
-        n_silent = sum(chunk.silent for chunk in done.chunks)
-        self._manifest.record(
-            done.file, done.content, n_chunks=len(done.chunks), n_silent=n_silent, note=done.note
-        )
+        is_change = self._put_chunks(done.file, done.content, done.chunks, done.note)
         self._report.changed += is_change
         self._report.indexed += not is_change
-        self._report.silent_chunks += n_silent
+        self._report.silent_chunks += sum(chunk.silent for chunk in done.chunks)
         self._report.seconds.add(done.seconds)
-        if done.note:
-            self._report.damaged.append((done.file.path, done.note))
+
+    def _put_retold(self, done: Retold) -> None:
+        """The same chunks once more, under the hash of the new bytes."""
+        chunks = self._collection.chunks(done.before)
+        self._put_chunks(done.file, done.content, chunks, done.note)
+        self._report.retold += 1
+        self._report.seconds.add(done.seconds)
+
+    def _put_chunks(
+        self,
+        file: AudioFile,
+        content: Content,
+        chunks: Sequence[EmbeddedChunk],
+        note: str | None,
+    ) -> bool:
+        """Put a file's new content in and its old one out; whether there was an old one."""
+        started = time.process_time()
+        places = _with(self._manifest.places_of(content.content_hash), file)
+        self._collection.upsert(content, places, chunks)
+        is_change = self._leave_old_content(file.path, content.content_hash)
+        n_silent = sum(chunk.silent for chunk in chunks)
+        self._manifest.record(file, content, n_chunks=len(chunks), n_silent=n_silent, note=note)
+        if note:
+            self._report.damaged.append((file.path, note))
         self._report.upsert_s += time.process_time() - started
+        return is_change
+
+    def _retell(self, file: AudioFile) -> None:
+        """Something else is said of an unchanged file."""
+        entry = self._manifest.entry(file.path)
+        assert entry is not None
+        assert entry.content_hash is not None
+        lying = self._manifest.places_of(entry.content_hash)
+        notes = file.notes or Notes()
+        told = [replace(p, notes=notes) if p.path == file.path else p for p in lying]
+        self._collection.set_places(entry.content_hash, told)
+        self._manifest.renote(file.path, notes)
+        self._report.retold += 1
 
     def _recognise(self, file: AudioFile, content_hash: str) -> None:
         places = _with(self._manifest.places_of(content_hash), file)
@@ -279,18 +324,12 @@ def find_work(
         for item in walk(root):
             if isinstance(item, WalkProblem):
                 problems.append(item)
-                continue
-            if item.path in seen:
-                continue
-            seen.add(item.path)
-            entry = known.get(item.path)
-            if entry is None or not entry.is_current(item) or (entry.failure and retry_skipped):
-                plan.to_read.append(item)
-            elif entry.failure:
-                report.still_skipped += 1
-            else:
-                report.unchanged += 1
-            progress.walked(len(seen))
+            elif isinstance(item, NotesProblem):
+                report.lists.append((item.path, item.reason))
+            elif item.path not in seen:
+                seen.add(item.path)
+                _sort(item, known.get(item.path), plan, report, retry_skipped=retry_skipped)
+                progress.walked(len(seen))
         report.not_walked += [(problem.path, problem.reason) for problem in problems]
         gone = {
             path: entry
@@ -304,6 +343,27 @@ def find_work(
     plan.missing = [entry for path, entry in missing.items() if path not in seen]
     plan.to_read.sort(key=lambda file: file.size, reverse=True)  # so that the last ones are short
     return plan
+
+
+def _sort(
+    file: AudioFile,
+    entry: Entry | None,
+    plan: Plan,
+    report: IndexReport,
+    *,
+    retry_skipped: bool,
+) -> None:
+    """Put a file to what there is to do with it. Notes that aren't known are as they were."""
+    if file.notes is None:
+        file = replace(file, notes=entry.notes if entry else Notes())
+    if entry is None or not entry.is_current(file) or (entry.failure and retry_skipped):
+        plan.to_read.append(file)
+    elif entry.failure:
+        report.still_skipped += 1
+    elif entry.notes != file.notes:
+        plan.to_retell.append(file)
+    else:
+        report.unchanged += 1
 
 
 def mend(collection: Collection, manifest: Manifest) -> None:
@@ -369,5 +429,5 @@ def _units(jobs: Iterable[Job], n_jobs: int) -> Iterator[list[Job]]:
 
 def _with(places: Iterable[Place], file: AudioFile) -> list[Place]:
     """These places, and the file's."""
-    here = Place(file.path, file.library, file.mtime_ns)
+    here = Place(file.path, file.library, file.mtime_ns, file.notes or Notes())
     return [*(place for place in places if place.path != file.path), here]

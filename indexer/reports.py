@@ -33,6 +33,7 @@ def say_report(report: IndexReport) -> None:
         "indexed": report.indexed,
         "changed": report.changed,
         "moved or copied": report.recognised,
+        "with other notes": report.retold,
         "unchanged": report.unchanged,
         "forgotten": report.removed,
         "skipped": len(report.skipped),
@@ -47,6 +48,7 @@ def say_report(report: IndexReport) -> None:
     _say_troubles("couldn't be read", report.skipped)
     _say_troubles("read in part", report.damaged)
     _say_troubles("couldn't be looked into", report.not_walked)
+    _say_troubles("lists of notes that can't be used; what they said before is kept", report.lists)
     for root in report.kept:
         say(f"{shown(root)}: no audio is there now; its index is kept, as a disk may be missing")
         say(f"hint: if it is gone for good: alm2vec remove {shown(root)}")
@@ -69,6 +71,7 @@ def print_plan_json(plan: Plan, report: IndexReport, outlook: Estimate, n_bytes:
     record = {
         "to_read": outlook.n_files,
         "to_remove": len(plan.missing),
+        "to_retell": len(plan.to_retell),
         "unchanged": report.unchanged,
         "still_skipped": report.still_skipped,
         "unreadable": [[str(path), reason] for path, reason in outlook.unreadable],
@@ -86,6 +89,8 @@ def say_plan(plan: Plan, report: IndexReport, outlook: Estimate, n_bytes: int) -
         "those that only moved are recognised by their bytes"
     )
     say(f"unchanged: {counted(report.unchanged + report.still_skipped, 'file')}")
+    if plan.to_retell:
+        say(f"with other notes: {counted(len(plan.to_retell), 'file')}; not read again")
     say(f"to forget: {counted(len(plan.missing), 'file')}")
     if outlook.unknown:
         say(f"don't say how long they are: {counted(outlook.unknown, 'file')}")

@@ -19,6 +19,7 @@ from alm2vec_search.testing import NOTES_HZ, FakeEncoder, tone
 from indexer.chunker import Chunking
 from indexer.embedding import Job, embed_files
 from indexer.manifest import Manifest
+from indexer.notes import with_notes
 from indexer.pipeline import IndexPipeline, forget_under
 from indexer.progress import NoProgress
 from indexer.walker import library_root, walk
@@ -83,7 +84,7 @@ class Index:
             pipeline = IndexPipeline(
                 collection,
                 manifest,
-                walk=partial(walk, suffixes=AUDIO_SUFFIXES, **options),
+                walk=with_notes(partial(walk, suffixes=AUDIO_SUFFIXES, **options)),
                 embed=self.embed,
                 progress=self.progress,
             )

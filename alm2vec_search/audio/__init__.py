@@ -12,6 +12,7 @@ none of them yet.
 from __future__ import annotations
 
 from alm2vec_search.audio.decoder import AudioInfo
+from alm2vec_search.audio.notes import read_notes, split_tags, to_notes
 from alm2vec_search.audio.reader import AudioReader, decode, open_audio, probe
 from alm2vec_search.audio.report import DecodeReport
 from alm2vec_search.audio.source import AUDIO_SUFFIXES, reason_of
@@ -24,5 +25,8 @@ __all__ = [
     "decode",
     "open_audio",
     "probe",
+    "read_notes",
     "reason_of",
+    "split_tags",
+    "to_notes",
 ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from av.audio.codeccontext import AudioCodecContext
     from av.audio.stream import AudioStream
+    from av.container import InputContainer
     from numpy.typing import NDArray
 
     from alm2vec_search.audio.source import Source
@@ -43,6 +44,27 @@ _SAMPLES = {
 }
 
 
+def _open(source: Source) -> InputContainer:
+    """By descriptor, and nothing but that: a playlist that names other files or addresses must
+    not make us read them."""
+    source.rewind()
+    only_this = {"fd": str(source.descriptor), "protocol_whitelist": "fd"}
+    container: InputContainer = av.open("fd:", options=only_this, **_TAGS)
+    return container
+
+
+def read_tags(source: Source) -> list[tuple[str, str]]:
+    """The tags of a file and of its first stream of sound, as FFmpeg names them."""
+    try:
+        with _open(source) as container:
+            tags = list(container.metadata.items())
+            for stream in container.streams.audio[:1]:
+                tags += stream.metadata.items()
+            return tags
+    except _FAILURES:
+        return []
+
+
 class AvDecoder:
     """See `Decoder`."""
 
@@ -53,12 +75,8 @@ class AvDecoder:
             DecodeError: there is no sound in it, only pictures or text.
         """
         self._source = source
-        source.rewind()
-        # By descriptor, and nothing but that: a playlist that names other files or addresses
-        # must not make us read them.
-        only_this = {"fd": str(source.descriptor), "protocol_whitelist": "fd"}
         try:
-            self._container = av.open("fd:", options=only_this, **_TAGS)
+            self._container = _open(source)
         except _FAILURES as error:
             raise UnreadableError(str(error)) from error
         try:

@@ -162,6 +162,18 @@ def _chunk(source: Source, name: bytes, order: ByteOrder) -> Extent | None:
     return None
 
 
+def chunk_bytes(source: Source, name: bytes, *, most: int) -> bytes:
+    """The body of the first chunk of this name in a WAVE file, if it has no more bytes than that;
+    else nothing."""
+    head = source.read_at(0, 12)
+    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
+        return b""
+    for found, start, length in _chunks(source, "little"):
+        if found == name:
+            return source.read_at(start, length) if length <= most else b""
+    return b""
+
+
 def _start_of_chunk(source: Source, name: bytes) -> int | None:
     return next((start for found, start, _ in _chunks(source, "little") if found == name), None)
 

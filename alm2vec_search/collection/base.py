@@ -5,11 +5,14 @@ twice changes nothing, and a moved, renamed or copied file is a change of payloa
 Its payload, which `payload.py` writes and reads:
 
     content_hash    keyword, indexed; what a file's chunks are grouped, edited and deleted by
-    places          [{path, library, mtime_ns}], `places[].path` is indexed with prefixes
+    places          [{path, library, mtime_ns, notes}], `places[].path` is indexed with prefixes
     start_s, end_s  the span
     silent          0 or 1, indexed; not a bool, which Qdrant Edge can't be asked for from Python
     n_chunks        how many chunks the whole content has
-    size, duration_s, sampling_rate, channels
+    size, duration_s, sampling_rate, channels     indexed
+    notes           {tags, named}: what the file says of itself
+    audio_hash      of the samples as they were embedded
+    sought          made of all these, and indexed: what conditions and words are looked up in
 """
 
 from __future__ import annotations
@@ -19,10 +22,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from alm2vec_search.conditions import holds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from alm2vec_search.conditions import Condition
     from alm2vec_search.domain import Content, EmbeddedChunk, Embedding, Place, TimeSpan
 
 _FINGERPRINT_SHOWN = 8  # characters
@@ -75,21 +81,38 @@ class SearchFilter:
 
     under: Path | None = None  # this file, or everything below this folder; absolute
     include_silent: bool = False
+    condition: Condition | None = None
 
     def __post_init__(self) -> None:
         if self.under is not None and not self.under.is_absolute():
             raise ValueError(f"not an absolute path: {self.under}")
 
+    def places_of(
+        self, content: Content, places: Sequence[Place], span: TimeSpan
+    ) -> tuple[Place, ...]:
+        """Of these places of a chunk's content, those that are meant: by path, in order."""
+        meant = [
+            place
+            for place in places
+            if (self.under is None or place.path.is_relative_to(self.under))
+            and (self.condition is None or holds(self.condition, content, place, span))
+        ]
+        return tuple(sorted(meant, key=lambda place: place.path))
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A chunk near a query. `places` are all paths of its content, in no particular order."""
+    """A chunk that was found, and how well it fits."""
 
-    content_hash: str
-    places: tuple[Place, ...]
+    content: Content
+    places: tuple[Place, ...]  # of its content, those that the filter means: by path, in order
     span: TimeSpan
-    score: float  # cosine
+    score: float  # a cosine, or what `by_words` says
     silent: bool
+
+    @property
+    def content_hash(self) -> str:
+        return self.content.content_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +193,21 @@ class Collection(Protocol):
         Raises:
             ValueError: as `nearest`.
         """
+        ...
+
+    def by_words(self, words: str, *, limit: int, where: SearchFilter | None = None) -> list[Match]:
+        """The best chunk of each content whose names, tags or notes have some of these words.
+
+        The score is BM25: above 0, without a bound, and to be compared within one answer only.
+        Words that are nowhere find nothing; there may be fewer matches than `limit`.
+
+        Raises:
+            ValueError: `limit` is below 1.
+        """
+        ...
+
+    def chunks(self, content_hash: str) -> list[EmbeddedChunk]:
+        """A content's chunks with their vectors, by where they start; none if it isn't there."""
         ...
 
     def contents(self) -> Iterator[StoredContent]:

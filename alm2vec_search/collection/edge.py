@@ -16,6 +16,7 @@ Every call into Qdrant Edge holds Python's global lock, so calls are kept short.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -29,16 +30,15 @@ from alm2vec_search.collection.info import (
     require_compatible,
 )
 from alm2vec_search.collection.lock import StoreLock
+from alm2vec_search.collection.narrowing import equals, to_filter
 from alm2vec_search.collection.payload import (
     CONTENT_HASH,
-    PATH,
     PLACES,
-    SILENT,
+    SOUGHT_WORDS,
     chunk_payload,
     content_payload,
-    folder_prefix,
-    path_to_text,
-    places_payload,
+    lying_payload,
+    to_chunk,
     to_content,
     to_match,
     to_places,
@@ -195,17 +195,18 @@ class EdgeCollection:
     def set_places(self, content_hash: str, places: Sequence[Place]) -> None:
         """The content lies at exactly these places now; see `Collection.set_places`."""
         _require_places(places)
-        of_content = _equals(CONTENT_HASH, content_hash)
-        with self._shard() as shard:
-            n_points = shard.count(qdrant.CountRequest(filter=of_content))
-        self._require_room(n_points, places)
-        payload = {PLACES: places_payload(places)}
+        of_content = equals(CONTENT_HASH, content_hash)
+        first = next(self._payloads(of_content), None)
+        if first is None:
+            return
+        self._require_room(first["n_chunks"], places)
+        payload = lying_payload(to_content(first), places)
         self._update(qdrant.UpdateOperation.set_payload_by_filter(of_content, payload))
 
     def delete(self, content_hash: str) -> None:
         """Forget all chunks of a content, if there are any."""
         require_room(self._folder, reserve=SMALL_RESERVE)
-        of_content = _equals(CONTENT_HASH, content_hash)
+        of_content = equals(CONTENT_HASH, content_hash)
         self._update(qdrant.UpdateOperation.delete_points_by_filter(of_content))
 
     def flush(self) -> None:
@@ -238,14 +239,28 @@ class EdgeCollection:
         self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
     ) -> list[Match]:
         """The nearest chunks, best first."""
-        return self._ranked(embedding, limit, where, first_guess=limit + 1, pick=list)
+        asked = self._near(embedding)
+        matches = self._ranked(asked, limit, where, first_guess=limit + 1, pick=list)
+        return list(map(_within_bounds, matches))
 
     def nearest_contents(
         self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
     ) -> list[Match]:
         """The best chunk of each of the nearest contents, best first."""
+        asked, guess = self._near(embedding), limit * _CHUNKS_PER_CONTENT
+        matches = self._ranked(asked, limit, where, first_guess=guess, pick=_best_of_contents)
+        return list(map(_within_bounds, matches))
+
+    def by_words(self, words: str, *, limit: int, where: SearchFilter | None = None) -> list[Match]:
+        """The best chunk of each content that is told of in these words; see `Collection`."""
+        asked = qdrant.TextQuery(SOUGHT_WORDS, words)
         guess = limit * _CHUNKS_PER_CONTENT
-        return self._ranked(embedding, limit, where, first_guess=guess, pick=_best_of_contents)
+        return self._ranked(asked, limit, where, first_guess=guess, pick=_best_of_contents)
+
+    def chunks(self, content_hash: str) -> list[EmbeddedChunk]:
+        """A content's chunks with their vectors, by where they start."""
+        records = self._records(equals(CONTENT_HASH, content_hash), with_vector=True)
+        return sorted(map(_to_chunk, records), key=lambda chunk: chunk.span)
 
     def contents(self) -> Iterator[StoredContent]:
         """All that is stored, by content hash, without the vectors. 1 s for 100,000 chunks."""
@@ -291,48 +306,52 @@ class EdgeCollection:
             raise ValueError("not a vector: a number in it is not finite")
         return vectors
 
+    def _near(self, embedding: Embedding) -> qdrant.Query:
+        [vector] = self._checked([embedding])
+        return qdrant.Query.Nearest(_as_vector(vector))
+
     def _ranked(
         self,
-        embedding: Embedding,
+        asked: qdrant.Query | qdrant.TextQuery,
         limit: int,
         where: SearchFilter | None,
         *,
         first_guess: int,
         pick: Callable[[Sequence[Match]], list[Match]],
     ) -> list[Match]:
-        """The first `limit` of what `pick` makes of the nearest chunks.
+        """The first `limit` of what `pick` makes of the best chunks.
 
         Asks for more and more chunks, until `pick` finds enough. Of the chunks that share the last
         score Qdrant may have left some out, and which ones is chance, so they don't count yet.
         """
         if limit < 1:
             raise ValueError(f"not a limit: {limit}")
-        [vector] = self._checked([embedding])
+        where = where or SearchFilter()
         with self._shard() as shard:
             n_asked = min(first_guess, shard.info().points_count + 1)
         while True:
-            found = self._query(vector, n_asked, where)
+            found = self._query(asked, n_asked, where)
             are_all = len(found) < n_asked
-            certain = found if are_all else [m for m in found if m.score > found[-1].score]
-            picked = pick(certain)
+            certain = found if are_all else [p for p in found if p.score > found[-1].score]
+            picked = pick(_matches(certain, where))
             if are_all or len(picked) >= limit:
                 return picked[:limit]
             n_asked *= _GROWTH
 
-    def _query(self, vector: Embedding, limit: int, where: SearchFilter | None) -> list[Match]:
-        """The nearest chunks, in the order that the contract asks for."""
+    def _query(
+        self, asked: qdrant.Query | qdrant.TextQuery, limit: int, where: SearchFilter
+    ) -> list[qdrant.ScoredPoint]:
+        """The best chunks, and perhaps some that the filter doesn't mean."""
         with self._shard() as shard:
-            points = shard.query(
+            return shard.query(
                 qdrant.QueryRequest(
                     limit=limit,
-                    query=qdrant.Query.Nearest(_as_vector(vector)),
-                    filter=_to_filter(where or SearchFilter()),
+                    query=asked,
+                    filter=to_filter(where),
                     params=self._search_params(shard, limit),
                     with_payload=True,
                 )
             )
-        matches = [to_match(point.payload or {}, point.score) for point in points]
-        return sorted(matches, key=lambda m: (-m.score, m.content_hash, m.span))
 
     def _search_params(self, shard: qdrant.EdgeShard, limit: int) -> qdrant.SearchParams:
         if shard.info().points_count * self._info.embedding_dim <= EXACT_COMPONENTS:
@@ -342,15 +361,24 @@ class EdgeCollection:
         by_codes = qdrant.QuantizationSearchParams(rescore=True, oversampling=oversampling)
         return qdrant.SearchParams(quantization=by_codes)
 
-    def _payloads(self) -> Iterator[Payload]:
-        """Of all points, by point id."""
+    def _payloads(self, of: qdrant.Filter | None = None) -> Iterator[Payload]:
+        """Of all points, or of those that pass a filter, by point id."""
+        for record in self._records(of, with_vector=False):
+            yield record.payload or {}
+
+    def _records(self, of: qdrant.Filter | None, *, with_vector: bool) -> Iterator[qdrant.Record]:
         offset: qdrant.PointId | None = None
         while True:
-            page = qdrant.ScrollRequest(offset=offset, limit=_SCROLL_POINTS, with_payload=True)
+            page = qdrant.ScrollRequest(
+                offset=offset,
+                limit=_SCROLL_POINTS,
+                filter=of,
+                with_payload=True,
+                with_vector=with_vector,
+            )
             with self._shard() as shard:
                 records, offset = shard.scroll(page)
-            for record in records:
-                yield record.payload or {}
+            yield from records
             if offset is None:
                 return
 
@@ -393,27 +421,26 @@ def _locked(folder: Path, *, make: bool = False) -> Iterator[StoreLock]:
         raise
 
 
-def _equals(field: str, value: str | int) -> qdrant.Filter:
-    return qdrant.Filter(must=[qdrant.FieldCondition(field, match=qdrant.MatchValue(value))])
-
-
-def _to_filter(where: SearchFilter) -> qdrant.Filter:
-    conditions: list[qdrant.ConditionType] = []
-    if not where.include_silent:
-        conditions.append(_equals(SILENT, 0))
-    if where.under is not None:
-        below = qdrant.MatchPrefix(folder_prefix(where.under))
-        at_or_below: list[qdrant.ConditionType] = [
-            _equals(PATH, path_to_text(where.under)),
-            qdrant.FieldCondition(PATH, match=below),
-        ]
-        conditions.append(qdrant.Filter(should=at_or_below))
-    return qdrant.Filter(must=conditions)
-
-
 def _as_vector(vector: Embedding) -> Any:
     """Qdrant Edge takes numpy rows; its type stub says lists."""
     return vector
+
+
+def _matches(points: Sequence[qdrant.ScoredPoint], where: SearchFilter) -> list[Match]:
+    """Those that are meant, in the order that the contract asks for."""
+    matches = [to_match(point.payload or {}, point.score, where) for point in points]
+    meant = [match for match in matches if match is not None]
+    return sorted(meant, key=lambda m: (-m.score, m.content_hash, m.span))
+
+
+def _within_bounds(match: Match) -> Match:
+    """Rounding may put a cosine a hair outside of [-1, 1]."""
+    return replace(match, score=max(-1.0, min(1.0, match.score)))
+
+
+def _to_chunk(record: qdrant.Record) -> EmbeddedChunk:
+    vector: Any = record.vector
+    return to_chunk(record.payload or {}, np.asarray(vector, dtype=np.float32))
 
 
 def _best_of_contents(matches: Sequence[Match]) -> list[Match]:

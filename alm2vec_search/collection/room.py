@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Bytes that adding leaves free, for flushing and closing, and for whoever else writes meanwhile.
 # Needed to create: 0.2 MB on a disk, 10 MB in a file system in memory.
-RESERVE = 64 * 2**20
+RESERVE = 128 * 2**20
 # Bytes that flushing and deleting leave free. Needed: a few dozen KB.
 SMALL_RESERVE = 4 * 2**20
 NO_ROOM_HINT = "free some space, or keep the index on another disk with --store"

@@ -10,8 +10,18 @@ import qdrant_edge as qdrant
 
 from alm2vec_search.collection.info import REBUILD_HINT, remove_info, write_info
 from alm2vec_search.collection.lock import UNKNOWN_HOLDER
-from alm2vec_search.collection.payload import CONTENT_HASH, PATH, SILENT
+from alm2vec_search.collection.payload import (
+    CONTENT_HASH,
+    NUMBERS,
+    PATH,
+    SILENT,
+    SOUGHT_NAMED,
+    SOUGHT_PATHS,
+    SOUGHT_TAGS,
+    SOUGHT_WORDS,
+)
 from alm2vec_search.collection.room import NO_ROOM_HINT, require_room
+from alm2vec_search.conditions import NumberField
 from alm2vec_search.errors import CollectionBusy, CollectionError, CollectionFull
 
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 
 _SHARD = "shard"
 _SHARD_PARTS = {"edge_config.json", "segments", "wal"}
+_INDEXED_NUMBERS = set(NumberField) - {NumberField.START, NumberField.END}
 _FULL = ("No space left on device", "Disk quota exceeded", "os error 112")  # the last: Windows
 
 
@@ -65,6 +76,17 @@ def _indexes() -> dict[str, qdrant.PayloadSchemaParams]:
         CONTENT_HASH: qdrant.KeywordIndexParams(),
         PATH: qdrant.KeywordIndexParams(prefix=True),
         SILENT: qdrant.IntegerIndexParams(lookup=True, range=False),
+        **{NUMBERS[field]: qdrant.FloatIndexParams() for field in _INDEXED_NUMBERS},
+        SOUGHT_PATHS: qdrant.KeywordIndexParams(prefix=True),
+        SOUGHT_TAGS: qdrant.KeywordIndexParams(prefix=True),
+        SOUGHT_NAMED: qdrant.KeywordIndexParams(prefix=True),
+        SOUGHT_WORDS: qdrant.TextIndexParams(
+            tokenizer=qdrant.TokenizerType.Word,
+            lowercase=True,
+            ascii_folding=True,
+            stemmer=qdrant.SnowballParams(qdrant.SnowballLanguage.English),
+            scoring=True,
+        ),
     }
 
 

@@ -16,9 +16,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from alm2vec_search.collection.base import CollectionInfo, SearchFilter, StoredContent
-from alm2vec_search.domain import Content, EmbeddedChunk, Place, TimeSpan
+from alm2vec_search.conditions import (
+    And,
+    Condition,
+    Interval,
+    Manner,
+    NamedField,
+    Not,
+    NumberField,
+    Or,
+    Says,
+    Within,
+    WordField,
+    fold,
+    holds,
+)
+from alm2vec_search.domain import Content, EmbeddedChunk, Notes, Place, TimeSpan
 from alm2vec_search.errors import CollectionError
 
 if TYPE_CHECKING:
@@ -94,6 +111,87 @@ def keys(matches: Iterable[Match]) -> list[tuple[int, float]]:
 def found_under(collection: Collection, under: str | Path) -> set[int]:
     where = SearchFilter(under=Path(under))
     return {number for number, _ in keys(collection.nearest(axis(0), limit=100, where=where))}
+
+
+# Contents that differ in all that a condition may ask for, and the conditions that ask.
+
+FOLDERS = ("Field", "field/Rain", "drums", "Ärger", os.fsdecode(b"caf\xe9"))
+FILES = ("Kick_01.WAV", "rain.wav", "Rain [wet].flac", "a=b.mp3", "no suffix", "kick.wav.bak")
+TAGS = ("Rain", "heavy rain", "kick", "ÄRGER", "100%", "a=b", 'quo"te')
+ARTISTS = ("Ana", "ana maria", "*", "")
+
+
+def varied_contents(n: int) -> list[tuple[Content, list[Place], list[EmbeddedChunk]]]:
+    chance = random.Random(0)
+
+    def notes() -> Notes:
+        named = [("artist", chance.choice(ARTISTS))] if chance.random() < 0.5 else []
+        return Notes(tuple(chance.sample(TAGS, chance.randrange(3))), tuple(named))
+
+    def place() -> Place:
+        library = chance.choice([LIBRARY, Path("/mnt/Sounds")])
+        path = library / chance.choice(FOLDERS) / chance.choice(FILES)
+        return Place(path, library, chance.randrange(10) * 1_000_000_000, notes())
+
+    varied = []
+    for number in range(n):
+        content = Content(
+            content_hash=a_hash(number),
+            size=chance.choice([1000, 2000, 3000]),
+            duration_s=chance.choice([0.5, 3.0, 0.1 + 0.2, 600.0]),
+            sampling_rate=chance.choice([8000, 44_100, 48_000]),
+            channels=chance.choice([1, 2, 6]),
+            notes=notes(),
+        )
+        places = list(
+            {p.path: p for p in (place() for _ in range(chance.choice([1, 1, 2])))}.values()
+        )
+        varied.append((content, places, chunks_of(unit_vectors(chance.choice([1, 2]), number))))
+    return varied
+
+
+def _pieces(texts: Sequence[str]) -> st.SearchStrategy[str]:
+    """A text, a part of one, or a pattern of one."""
+    whole = st.sampled_from([fold(text) for text in texts if text])
+    part = st.builds(lambda t, a, b: t[a : a + b] or t, whole, st.integers(0, 5), st.integers(1, 6))
+    pattern = st.builds(
+        lambda t, a, star: f"{t[:a]}{star}{t[a + 1 :]}",
+        whole,
+        st.integers(0, 6),
+        st.sampled_from(["*", "?", "**", "?*"]),
+    )
+    return st.one_of(whole, part, part.map(lambda t: f"*{t}*"), pattern)
+
+
+FIELDS: dict[WordField | NamedField, Sequence[str]] = {
+    WordField.PATH: [f"{folder}/{file}" for folder in FOLDERS for file in FILES],
+    WordField.NAME: FILES,
+    WordField.EXT: ("wav", "flac", "bak", "mp3"),
+    WordField.LIBRARY: (str(LIBRARY), "/mnt/Sounds"),
+    WordField.TAG: TAGS,
+    NamedField("artist"): ARTISTS,
+    NamedField("nothing"): ARTISTS,
+}
+LIMITS = st.one_of(
+    st.none(), st.sampled_from([0.3, 0.1 + 0.2, 0.5, 1, 2, 3, 5, 10, 2000, 44_100, 600])
+)
+COMPARISONS: st.SearchStrategy[Condition] = st.one_of(
+    st.builds(Within, st.sampled_from(NumberField), st.builds(Interval, LIMITS, LIMITS, LIMITS)),
+    st.sampled_from(list(FIELDS)).flatmap(
+        lambda field: st.builds(
+            Says, st.just(field), st.sampled_from(Manner), _pieces(FIELDS[field])
+        )
+    ),
+)
+CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
+    COMPARISONS,
+    lambda parts: st.one_of(
+        parts.map(Not),
+        st.lists(parts, min_size=2, max_size=3).map(lambda some: And(tuple(some))),
+        st.lists(parts, min_size=2, max_size=3).map(lambda some: Or(tuple(some))),
+    ),
+    max_leaves=6,
+)
 
 
 class CollectionContract:
@@ -277,13 +375,102 @@ class CollectionContract:
         }
         assert {under: found_under(collection, under) for under in expected} == expected
 
-    def test_under_looks_at_every_place(self, collection: Collection) -> None:
+    def test_under_looks_at_every_place_and_tells_of_those_below(
+        self, collection: Collection
+    ) -> None:
         put(collection, 1, [axis(0)], paths=["/a/x.wav", "/b/x.wav"])
         put(collection, 2, [axis(1)], paths=["/c/x.wav"])
         assert found_under(collection, "/a") == {1}
         assert found_under(collection, "/b") == {1}
         [match] = collection.nearest(axis(0), limit=1, where=SearchFilter(under=Path("/b")))
-        assert {str(place.path) for place in match.places} == {"/a/x.wav", "/b/x.wav"}
+        assert [str(place.path) for place in match.places] == ["/b/x.wav"]
+        [match] = collection.nearest(axis(0), limit=1)
+        assert [str(place.path) for place in match.places] == ["/a/x.wav", "/b/x.wav"]
+
+    @settings(
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,  # filled once, and only read after that
+            HealthCheck.differing_executors,  # each subclass runs it with its own collection
+        ],
+        deadline=None,
+    )
+    @given(condition=CONDITIONS)
+    def test_a_condition_finds_what_it_holds_for(
+        self, collection: Collection, condition: Condition
+    ) -> None:
+        varied = varied_contents(30)
+        if not collection.count():
+            for content, places, chunks in varied:
+                collection.upsert(content, places, chunks)
+        expected = {
+            (content.content_hash, chunk.span, place)
+            for content, places, chunks in varied
+            for chunk in chunks
+            for place in places
+            if holds(condition, content, place, chunk.span)
+        }
+        matches = collection.nearest(axis(0), limit=100, where=SearchFilter(condition=condition))
+        found = {
+            (match.content_hash, match.span, place) for match in matches for place in match.places
+        }
+        assert found == expected
+
+    def test_a_condition_after_the_places_changed(self, collection: Collection) -> None:
+        put(collection, 1, [axis(0)])
+        wet = SearchFilter(condition=Says(WordField.TAG, Manner.PATTERN, "wet"))
+        assert collection.nearest(axis(0), limit=5, where=wet) == []
+        here = Place(LIBRARY / "b.wav", LIBRARY, 5, Notes(("Wet",), (("take", "3"),)))
+        collection.set_places(a_hash(1), [here])
+        [match] = collection.nearest(axis(0), limit=5, where=wet)
+        assert match.places == (here,)
+        assert match.content == a_content(1)
+
+    def test_a_rare_condition_is_found_behind_many_near_ones(self, collection: Collection) -> None:
+        for number in range(60):
+            put(collection, number, [axis(0)], paths=[f"{LIBRARY}/a{number}.wav"])
+        put(collection, 99, [axis(1)], paths=[f"{LIBRARY}/b.wav"])
+        pattern = Says(WordField.NAME, Manner.PATTERN, "?.wav")
+        [match] = collection.nearest(axis(0), limit=1, where=SearchFilter(condition=pattern))
+        assert match.content_hash == a_hash(99)
+
+    # Words
+
+    def test_words_are_found_in_names_tags_and_notes(self, collection: Collection) -> None:
+        said = {
+            1: Place(LIBRARY / "DogBarking-02.wav", LIBRARY, 0),
+            2: Place(LIBRARY / "x.wav", LIBRARY, 0, Notes(("barking dogs",))),
+            3: Place(LIBRARY / "y.wav", LIBRARY, 0, Notes((), (("artist", "Ana Dog"),))),
+            4: Place(LIBRARY / "dogma.wav", LIBRARY, 0),
+        }
+        for number, place in said.items():
+            collection.upsert(a_content(number), [place], chunks_of(unit_vectors(2, number)))
+        assert {int(m.content_hash, 16) for m in collection.by_words("dog", limit=9)} == {1, 2, 3}
+        best = collection.by_words("barks dog", limit=9)
+        assert {int(match.content_hash, 16) for match in best[:2]} == {1, 2}
+        assert all(match.score > 0 for match in best)
+        assert len(collection.by_words("dog", limit=2)) == 2
+        assert collection.by_words("zebra", limit=9) == []
+        assert collection.by_words("", limit=9) == []
+        only = SearchFilter(condition=Says(WordField.NAME, Manner.PATTERN, "x.*"))
+        assert keys(collection.by_words("dog", limit=9, where=only)) == [(2, 0.0)]
+
+    def test_the_folder_counts_among_the_words_and_the_library_does_not(
+        self, collection: Collection
+    ) -> None:
+        put(collection, 1, [axis(0)], paths=[LIBRARY / "thunder" / "01.wav"])
+        assert keys(collection.by_words("thunder", limit=5)) == [(1, 0.0)]
+        assert collection.by_words("music", limit=5) == []  # as LIBRARY is called
+        assert collection.by_words("wav", limit=5) == []
+
+    def test_the_chunks_of_a_content(self, collection: Collection) -> None:
+        vectors = unit_vectors(250)
+        put(collection, 1, vectors)
+        put(collection, 2, unit_vectors(3, seed=5), silent=True)
+        chunks = collection.chunks(a_hash(1))
+        assert [chunk.span.start_s for chunk in chunks] == [10.0 * i for i in range(250)]
+        np.testing.assert_allclose([chunk.embedding for chunk in chunks], vectors, atol=1e-6)
+        assert all(chunk.silent for chunk in collection.chunks(a_hash(2)))
+        assert collection.chunks(a_hash(3)) == []
 
     def test_under_and_silence(self, collection: Collection) -> None:
         put(collection, 1, [axis(0)], paths=["/a/x.wav"], silent=True)

@@ -532,9 +532,9 @@ class TestFullDisk:
             monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
         leave(RESERVE - 1)
-        with pytest.raises(CollectionFull, match="only 67 MB left on the disk of"):
+        with pytest.raises(CollectionFull, match="only 134 MB left on the disk of"):
             put(collection, 3, unit_vectors(3))
-        with pytest.raises(CollectionFull, match="only 67 MB left on the disk of"):
+        with pytest.raises(CollectionFull, match="only 134 MB left on the disk of"):
             collection.set_places(a_hash(1), [a_place("/new.wav")])
         collection.delete(a_hash(1))
         collection.flush()
