@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -138,6 +139,50 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Clause:
+    """A part of a question, with how much it counts: below 0, it is not wanted."""
+
+    query: Query
+    weight: float = 1.0
+    label: str = ""  # as it was written
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that a listener asks at once."""
+
+    clauses: tuple[Clause, ...]
+    words: str = ""  # to be looked for in names, tags and notes, too
+
+    @classmethod
+    def of(cls, query: Query) -> Question:
+        """A question of one part."""
+        text = query.text or ""
+        return cls((Clause(query, label=text),), words=text)
+
+
+class Verdict(Enum):
+    """Whether an answer is one."""
+
+    STRONG = "strong"
+    LIKELY = "likely"
+    WEAK = "weak"
+
+    def reaches(self, least: Verdict) -> bool:
+        order = list(Verdict)
+        return order.index(self) <= order.index(least)
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseScore:
+    """How near an answer is to one part of the question."""
+
+    label: str
+    weight: float
+    score: float  # cosine
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer: this stretch of this file, and how near it is to the question."""
 
@@ -146,7 +191,13 @@ class Hit:
     span: TimeSpan
     score: float  # cosine, in [-1, 1]
     silent: bool = False
-    copies: tuple[Path, ...] = ()  # other paths with the same bytes
+    copies: tuple[Path, ...] = ()  # other paths with the same bytes, or the same sound
+    content: Content | None = None
+    place: Place | None = None
+    verdict: Verdict | None = None
+    probability: float | None = None  # that it is an answer, by which the verdict goes
+    clauses: tuple[ClauseScore, ...] = ()  # where the question had several
+    words_score: float | None = None  # BM25 of its names, tags and notes; None: not found by them
 
 
 class Encoder(Protocol):

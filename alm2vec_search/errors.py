@@ -153,7 +153,9 @@ class WhereError(QueryError):
         start = max(0, column - 1 - SHOWN_BEFORE)
         shown = "".join(c if c.isprintable() else " " for c in text[start : column + SHOWN_AFTER])
         mark = " " * (column - 1 - start) + "^"
-        super().__init__(f"{what} (column {column})\n  {shown}\n  {mark}", hint=hint)
+        super().__init__(
+            f"in the condition: {what} (column {column})\n  {shown}\n  {mark}", hint=hint
+        )
         self.what = what
         self.column = column
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from alm2vec_search.domain import Query
+from alm2vec_search.domain import Clause, Query, Question
 from alm2vec_search.errors import QueryError
-from alm2vec_search.query_audio import load_like
+from alm2vec_search.query_audio import load_like, parse_like
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +22,8 @@ Line = TypeVar("Line", bound=BaseModel)
 
 
 class Asked(BaseModel):
-    """A question before its sound was read. `like` is `FILE` or `FILE@START-END`."""
+    """A question before its sounds were read. `like` is `FILE` or `FILE@START-END`; `more` and
+    `less` are words or such a sound, with how much they count in front: `2:thunder`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,15 +31,67 @@ class Asked(BaseModel):
     text: str | None = None
     like: str | None = None
     instruction: str | None = None
+    more: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
 
-    def load(self, sampling_rate: int) -> Query:
-        """Read the sound, at a sampling rate in Hz.
+    @property
+    def is_empty(self) -> bool:
+        return not (self.text and self.text.strip()) and not self.like and not self.more
+
+    def load(self, sampling_rate: int, *, split: bool = False) -> Question:
+        """Read the sounds, at a sampling rate in Hz.
+
+        Args:
+            split: what stands between commas, and a sound beside words, are clauses of their own.
 
         Raises:
-            QueryError: it can't be read.
+            QueryError: a sound can't be read.
         """
+        clauses = [*self._main(sampling_rate, split=split)]
+        clauses += [_weighted(item, sampling_rate, self.instruction) for item in self.more]
+        for item in self.less:
+            clause = _weighted(item, sampling_rate, self.instruction)
+            clauses.append(replace(clause, weight=-clause.weight))
+        wanted = (clause.query.text for clause in clauses if clause.weight > 0)
+        return Question(tuple(clauses), words=" ".join(text for text in wanted if text))
+
+    def _main(self, sampling_rate: int, *, split: bool) -> Iterator[Clause]:
+        text = self.text.strip() if self.text else ""
         audio = load_like(self.like, sampling_rate) if self.like else None
-        return Query(self.text, audio, self.instruction)
+        parts = split_clauses(text) if split else [text] if text else []
+        if audio is not None and (split or not parts):
+            yield Clause(Query(None, audio, self.instruction), label=self.like or "")
+            audio = None
+        for part in parts:
+            label = part if audio is None else f"{self.like} + {part}"
+            yield Clause(Query(part, audio, self.instruction), label=label)
+
+
+def split_clauses(text: str) -> list[str]:
+    """What stands between commas and semicolons.
+
+    >>> split_clauses("dog barking, speaker is female")
+    ['dog barking', 'speaker is female']
+    """
+    return [part.strip() for part in re.split(r"[,;]", text) if part.strip()]
+
+
+def _weighted(item: str, sampling_rate: int, instruction: str | None) -> Clause:
+    """Words or a sound, and how much they count.
+
+    Raises:
+        QueryError: nothing is asked for, it counts nothing, or the sound can't be read.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+):(.*)", item, re.DOTALL)
+    weight, what = (float(match[1]), match[2].strip()) if match else (1.0, item.strip())
+    if not what or weight == 0 or not math.isfinite(weight):
+        raise QueryError(f"{item!r} asks for nothing", hint="give words or a file, as in 2:thunder")
+    path, _ = parse_like(what)
+    if path.is_file():
+        query = Query(None, load_like(what, sampling_rate), instruction)
+    else:
+        query = Query(what, None, instruction)
+    return Clause(query, weight, label=what)
 
 
 class Input(BaseModel):
@@ -49,17 +105,16 @@ class Input(BaseModel):
     role: Literal["query", "document"] = "document"
 
 
-def ask(*, text: str | None, like: str | None, instruction: str | None) -> Asked:
-    """One question.
-
+def require_asked(asked: Asked) -> Asked:
+    """
     Raises:
         QueryError: it is empty.
     """
-    if not (text and text.strip()) and not like:
+    if asked.is_empty:
         raise QueryError(
             "the query is empty", hint='alm2vec search "rain on a tin roof", or --like FILE'
         )
-    return Asked(text=text, like=like, instruction=instruction)
+    return asked
 
 
 def read_queries(name: str) -> list[Asked]:
@@ -71,7 +126,7 @@ def read_queries(name: str) -> list[Asked]:
     asked = []
     for number, line in _lines(name):
         item = _parse(Asked, line, f"{name}:{number}")
-        if not (item.text and item.text.strip()) and not item.like:
+        if item.is_empty:
             raise QueryError(
                 f"{name}:{number}: the query is empty", hint="give text, like, or both"
             )

@@ -1,22 +1,46 @@
-"""From a question to ranked hits."""
+"""From a question to ranked hits.
+
+embed     each clause of the question becomes a vector; a long sound's windows are averaged
+find      the chunks near it, and those told of in its words; several rankings become one
+shape     each sound once, overlapping stretches as one, no folder everywhere
+judge     how near each is to each clause, and whether it is an answer at all
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alm2vec_search.collection.base import SearchFilter
-from alm2vec_search.domain import Hit, Waveform
+from alm2vec_search.domain import ClauseScore, Hit, Query, Question, Verdict, Waveform
 from alm2vec_search.errors import QueryError
+from alm2vec_search.fusion import reciprocal_rank_fusion
+from alm2vec_search.shaping import Shape, shaped
+from alm2vec_search.verdicts import SOUND, WORDS, Judge, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from alm2vec_search.collection.base import Collection, Match
-    from alm2vec_search.domain import Embedding, Encoder, Place, Query
+    from alm2vec_search.domain import Embedding, Embeddings, Encoder
+
+CANDIDATES = 100  # at least, where rankings are joined
+WORDS_WEIGHT = 0.3  # of the ranking by names, tags and notes, beside 1 for that by sound
+LESS = 0.5  # what isn't wanted is taken away with this, beside 1 for what is
+_SPARE = 2  # how many times the limit is asked for, since some are going to be left out
+_GROWTH = 4
+
+
+class Together(Enum):
+    """How the clauses of a question are put together."""
+
+    VECTOR = "one vector"  # their weighted sum is asked for
+    RANKS = "by rank"  # each is asked for by itself, and what ranks high for all comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +48,34 @@ class SearchOptions:
     """What narrows and shapes an answer."""
 
     limit: int = 10
-    under: Path | None = None  # stay within this folder, or file; absolute
-    all_chunks: bool = False  # every matching chunk of a file, not only its best
-    include_silent: bool = False
+    where: SearchFilter = field(default_factory=SearchFilter)
+    shape: Shape = field(default_factory=Shape)
+    together: Together = Together.VECTOR
+    words_weight: float = 0.0  # 0: names, tags and notes don't count
+    least: Verdict | None = None  # what a hit has to reach; None: hits aren't judged
 
 
 class Searcher:
-    """Answers queries from a collection.
+    """Answers questions from a collection.
 
     Args:
         encoder: must be the one that filled the collection.
         collection: open, and left open.
+        judge: needed for options that ask for verdicts.
         window_s: a query's sound longer than this is embedded in windows, as files are.
     """
 
-    def __init__(self, encoder: Encoder, collection: Collection, *, window_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        collection: Collection,
+        *,
+        judge: Judge | None = None,
+        window_s: float = 10.0,
+    ) -> None:
         self._encoder = encoder
         self._collection = collection
+        self._judge = judge or Judge(encoder)
         self._window_s = window_s
 
     @property
@@ -48,21 +83,22 @@ class Searcher:
         """Of a query's sound, in Hz."""
         return self._encoder.sampling_rate
 
-    def search(self, query: Query, options: SearchOptions | None = None) -> list[Hit]:
+    def search(self, question: Question | Query, options: SearchOptions | None = None) -> list[Hit]:
         """The nearest files with their best span, or the nearest spans; best first.
 
         Raises:
-            QueryError: the query is empty.
+            QueryError: the question is empty, or asks for nothing but what isn't wanted.
             CollectionError: the collection can't be read.
         """
         options = options or SearchOptions()
-        embedding = self.embed(query)
-        where = SearchFilter(under=options.under, include_silent=options.include_silent)
-        if options.all_chunks:
-            matches = self._collection.nearest(embedding, limit=options.limit, where=where)
-        else:
-            matches = self._collection.nearest_contents(embedding, limit=options.limit, where=where)
-        return [_to_hit(match, options.under) for match in matches]
+        if isinstance(question, Query):
+            question = Question.of(question)
+        asked = _Asked(question, np.stack([self.embed(c.query) for c in question.clauses]))
+        matches = self._shaped(asked, options)
+        hits = self._tell(asked, matches, options)
+        if options.least is not None:
+            hits = [hit for hit in hits if hit.verdict and hit.verdict.reaches(options.least)]
+        return hits
 
     def embed(self, query: Query) -> Embedding:
         """The query's vector [dim]. The windows of a long sound are averaged.
@@ -83,6 +119,203 @@ class Searcher:
         mean: Embedding = embeddings.mean(axis=0)
         return mean / np.float32(np.linalg.norm(mean))
 
+    # Finding
+
+    def _shaped(self, asked: _Asked, options: SearchOptions) -> list[_Found]:
+        """As many matches as are asked for, if there are; what is ranked grows until then."""
+        n = options.limit * _SPARE
+        while True:
+            ranked = self._ranked(asked, n, options)
+            found = {_key(item.match): item for item in ranked}
+            matches = shaped([item.match for item in ranked], options.shape)
+            if len(matches) >= options.limit or len(ranked) < n:
+                shown = matches[: options.limit]
+                return [replace(found[_key(match)], match=match) for match in shown]
+            n *= _GROWTH
+
+    def _ranked(self, asked: _Asked, n: int, options: SearchOptions) -> list[_Found]:
+        """The best n matches, or fewer if there are no more."""
+        is_split = options.together is Together.RANKS and asked.wanted.sum() > 1
+        words = asked.question.words if options.words_weight > 0 else ""
+        if not is_split and not words:
+            matches = self._nearest(options)(asked.vector, limit=n, where=options.where)
+            return [_Found(match) for match in matches]
+        vectors = asked.each if is_split else asked.vector[None]  # [c, dim]
+        weights = asked.weights[asked.wanted] if is_split else np.ones(1, np.float32)  # [c]
+        depth = max(n, CANDIDATES)
+        told = self._collection.by_words(words, limit=depth, where=options.where) if words else []
+        candidates = self._candidates(vectors, depth, told, options, is_split=is_split)
+        return self._fused(candidates, vectors, weights, told, options)[:n]
+
+    def _nearest(self, options: SearchOptions) -> Callable[..., list[Match]]:
+        if options.shape.all_chunks:
+            return self._collection.nearest
+        return self._collection.nearest_contents
+
+    def _candidates(
+        self,
+        vectors: Embeddings,
+        depth: int,
+        told: Sequence[Match],
+        options: SearchOptions,
+        *,
+        is_split: bool,
+    ) -> list[Match]:
+        """What may be an answer: what is near to one of the vectors, and what is told of in words,
+        there the nearest chunk."""
+        # All that is asked for has to be in the same chunk, so that clauses are compared by chunk.
+        nearest = self._collection.nearest if is_split else self._nearest(options)
+        found = [m for vector in vectors for m in nearest(vector, limit=depth, where=options.where)]
+        if hashes := frozenset(m.content_hash for m in told) - {m.content_hash for m in found}:
+            where = replace(options.where, contents=hashes)
+            middle = vectors.mean(axis=0)
+            found += self._collection.nearest_contents(middle, limit=len(hashes), where=where)
+        return list({_key(match): match for match in found}.values())
+
+    def _fused(
+        self,
+        candidates: Sequence[Match],
+        vectors: Embeddings,
+        weights: NDArray[np.float32],
+        told: Sequence[Match],
+        options: SearchOptions,
+    ) -> list[_Found]:
+        """The candidates in the order that all judges together give them."""
+        if not candidates:
+            return []
+        by_words = {match.content_hash: match.score for match in told}
+        words = np.array([by_words.get(m.content_hash, np.nan) for m in candidates])  # [n]
+        near = self._collection.embeddings(candidates) @ vectors.T  # [n, c]
+        judged = np.column_stack([near, words])
+        parts = reciprocal_rank_fusion(judged, [*weights.tolist(), options.words_weight])
+        score = near @ weights / weights.sum()  # [n]
+        found = [
+            _Found(replace(m, score=float(np.clip(s, -1, 1))), by_words.get(m.content_hash), f)
+            for m, s, f in zip(candidates, score, parts, strict=True)
+        ]
+        return sorted(found, key=_Found.order)
+
+    # Telling
+
+    def _tell(self, asked: _Asked, found: Sequence[_Found], options: SearchOptions) -> list[Hit]:
+        hits = [_to_hit(item) for item in found]
+        is_compound = len(asked.vectors) > 1
+        if not hits or (options.least is None and not is_compound):
+            return hits
+        embeddings = self._collection.embeddings([item.match for item in found])  # [n, dim]
+        near = embeddings @ asked.vectors.T  # [n, c]
+        if is_compound:
+            hits = [
+                replace(hit, clauses=asked.told(row)) for hit, row in zip(hits, near, strict=True)
+            ]
+        if options.least is None:
+            return hits
+        chances = self._chances(asked, embeddings, options)  # [n]
+        return [
+            replace(hit, probability=round(float(chance), 3), verdict=verdict(float(chance)))
+            for hit, chance in zip(hits, chances, strict=True)
+        ]
+
+    def _chances(
+        self, asked: _Asked, embeddings: Embeddings, options: SearchOptions
+    ) -> NDArray[np.float64]:
+        """That each is an answer [n]: to all that is wanted, or where that is asked for one by one,
+        to the least likely of it; and to nothing that isn't wanted."""
+
+        def chance(vector: Embedding, *, is_sound: bool) -> NDArray[np.float64]:
+            curve = SOUND if is_sound else WORDS
+            return self._judge.probabilities(embeddings, embeddings @ vector, curve)
+
+        by_clause = [
+            chance(vector, is_sound=clause.query.audio is not None)
+            for vector, clause in zip(asked.vectors, asked.question.clauses, strict=True)
+        ]
+        wanted = [p for p, is_wanted in zip(by_clause, asked.wanted, strict=True) if is_wanted]
+        chances: NDArray[np.float64] = np.min(wanted, axis=0)
+        if options.together is Together.VECTOR and len(wanted) > 1:
+            chances = chance(asked.vector, is_sound=asked.has_sound)
+        for p, is_wanted in zip(by_clause, asked.wanted, strict=True):
+            if not is_wanted:
+                chances = chances * (1 - p)
+        return chances
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A question with its vectors [c, dim], one a clause."""
+
+    question: Question
+    vectors: Embeddings
+
+    def __post_init__(self) -> None:
+        if not self.wanted.any():
+            raise QueryError(
+                "nothing is asked for, only what isn't wanted", hint='as in "rain" --less "music"'
+            )
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """[c]"""
+        return np.array([clause.weight for clause in self.question.clauses], dtype=np.float32)
+
+    @property
+    def wanted(self) -> NDArray[np.bool_]:
+        """[c]"""
+        return self.weights > 0
+
+    @property
+    def has_sound(self) -> bool:
+        return any(clause.query.audio is not None for clause in self.question.clauses)
+
+    @property
+    def vector(self) -> Embedding:
+        """All that is wanted, less what isn't [dim].
+
+        Raises:
+            QueryError: they cancel out.
+        """
+        wanted = self.weights[self.wanted] @ self.vectors[self.wanted]
+        return self._without_unwanted(wanted / max(1e-6, float(np.linalg.norm(wanted))))
+
+    @property
+    def each(self) -> Embeddings:
+        """Each that is wanted by itself, less what isn't [w, dim].
+
+        Raises:
+            QueryError: they cancel out.
+        """
+        return np.stack([self._without_unwanted(vector) for vector in self.vectors[self.wanted]])
+
+    def _without_unwanted(self, vector: Embedding) -> Embedding:
+        rest = vector + LESS * (self.weights[~self.wanted] @ self.vectors[~self.wanted])
+        norm = np.linalg.norm(rest)
+        if norm < 1e-3:
+            raise QueryError(
+                "what is wanted and what isn't cancel out", hint="ask for different things"
+            )
+        unit: Embedding = (rest / norm).astype(np.float32)
+        return unit
+
+    def told(self, scores: NDArray[np.floating]) -> tuple[ClauseScore, ...]:
+        clauses = zip(self.question.clauses, scores, strict=True)
+        return tuple(ClauseScore(c.label, c.weight, float(score)) for c, score in clauses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A match, and what else is known of how it was found."""
+
+    match: Match
+    words_score: float | None = None
+    fused: float = 0.0
+
+    def order(self) -> tuple[object, ...]:
+        return (-self.fused, -self.match.score, self.match.content_hash, self.match.span)
+
+
+def _key(match: Match) -> tuple[object, ...]:
+    return match.content_hash, match.span
+
 
 def _windows(audio: Waveform | None, window_s: float) -> list[Waveform]:
     """A sound in as few equal pieces as it takes for each to fit into a window."""
@@ -92,21 +325,18 @@ def _windows(audio: Waveform | None, window_s: float) -> list[Waveform]:
     return [Waveform(piece, audio.sampling_rate) for piece in np.array_split(audio.samples, n)]
 
 
-def _to_hit(match: Match, under: Path | None) -> Hit:
-    """The answer's first place, in the folder that was asked for; other places are its copies."""
-    shown, *copies = _in_reading_order(match.places, under)
+def _to_hit(found: _Found) -> Hit:
+    """The answer's first place; the others are its copies."""
+    match = found.match
+    shown, *copies = match.places
     return Hit(
         path=shown.path,
         library=shown.library,
-        span=match.span,
+        span=match.stretch or match.span,
         score=match.score,
         silent=match.silent,
         copies=tuple(copy.path for copy in copies),
+        content=match.content,
+        place=shown,
+        words_score=found.words_score,
     )
-
-
-def _in_reading_order(places: Sequence[Place], under: Path | None) -> list[Place]:
-    ordered = sorted(places, key=lambda place: place.path)
-    if under is None:
-        return ordered
-    return [place for place in ordered if place.path.is_relative_to(under)]

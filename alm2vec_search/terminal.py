@@ -53,7 +53,8 @@ def say(message: str) -> None:
 
 
 def say_error(error: Alm2VecError) -> None:
-    say(f"error: {printable(str(error))}")
+    for line in f"error: {error}".split("\n"):  # a condition that is wrong has a line of its own
+        say(printable(line))
     if error.hint:
         say(f"hint: {printable(error.hint)}")
 

@@ -189,9 +189,12 @@ def build_searcher(
     """
     from alm2vec_search.collection.info import require_compatible
     from alm2vec_search.search import Searcher
+    from alm2vec_search.verdicts import Judge
 
     spec = encoder_spec(settings, collection.info)
     asking = replace(collection.info, fingerprint=spec.fingerprint, model=spec.model)
     require_compatible(settings.store_path, expected=asking, found=collection.info)
     spec.say_where(announce)
-    return Searcher(spec.build(), collection)
+    encoder = spec.build()
+    cache = settings.home / "everyday" / f"{encoder.fingerprint}.npy"
+    return Searcher(encoder, collection, judge=Judge(encoder, cache))

@@ -17,7 +17,7 @@ import json
 import os
 import sqlite3
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +101,7 @@ class Entry:
     content_hash: str | None  # what of it is in the collection, even if it failed since
     failure: str | None  # why it couldn't be read when it was last tried
     transient: bool  # that failure may be gone next time, though the file stays as it is
-    notes: Notes = Notes()  # what is said of it beside it, as the collection has it
+    notes: Notes = field(default_factory=Notes)  # what is said of it, as the collection has it
 
     def is_current(self, file: AudioFile) -> bool:
         """Whether nothing is to be done for the file, going by what `stat` says now.

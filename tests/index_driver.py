@@ -15,6 +15,7 @@ from alm2vec_search.collection.base import CollectionInfo, SearchFilter
 from alm2vec_search.collection.edge import EdgeCollection
 from alm2vec_search.domain import AudioFile, Query
 from alm2vec_search.search import Searcher, SearchOptions
+from alm2vec_search.shaping import Shape
 from alm2vec_search.testing import NOTES_HZ, FakeEncoder, tone
 from indexer.chunker import Chunking
 from indexer.embedding import Job, embed_files
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 CHUNKING = Chunking(window_s=2, hop_s=2)
 SAMPLING_RATE = 16_000
+NARROWING = ("under", "include_silent", "condition")
 
 
 @dataclass
@@ -100,8 +102,12 @@ class Index:
 
     def search(self, text: str, **options: Any) -> list[Hit]:
         with self.open() as (collection, _):
-            options = {"limit": 100, **options}
-            return Searcher(self.encoder, collection).search(Query(text), SearchOptions(**options))
+            narrow = {key: options.pop(key) for key in NARROWING if key in options}
+            shape = Shape(all_chunks=options.pop("all_chunks", False))
+            search_options = SearchOptions(
+                **{"limit": 100, "where": SearchFilter(**narrow), "shape": shape, **options}
+            )
+            return Searcher(self.encoder, collection).search(Query(text), search_options)
 
     def names(self, text: str = "low") -> list[str]:
         """The names of all files that a search gives, sorted."""

@@ -11,6 +11,7 @@ none of them yet.
 
 from __future__ import annotations
 
+from alm2vec_search.audio.cutting import cut_clip
 from alm2vec_search.audio.decoder import AudioInfo
 from alm2vec_search.audio.notes import read_notes, split_tags, to_notes
 from alm2vec_search.audio.reader import AudioReader, decode, open_audio, probe
@@ -22,6 +23,7 @@ __all__ = [
     "AudioInfo",
     "AudioReader",
     "DecodeReport",
+    "cut_clip",
     "decode",
     "open_audio",
     "probe",

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alm2vec_search.conditions import Condition
-    from alm2vec_search.domain import Content, EmbeddedChunk, Embedding, Place, TimeSpan
+    from alm2vec_search.domain import (
+        Content,
+        EmbeddedChunk,
+        Embedding,
+        Embeddings,
+        Place,
+        TimeSpan,
+    )
 
 _FINGERPRINT_SHOWN = 8  # characters
 POINT_NAMESPACE = uuid.UUID("5d0f4a52-6a52-5c3c-9d0a-2f6a3f3c7a10")
@@ -82,6 +89,7 @@ class SearchFilter:
     under: Path | None = None  # this file, or everything below this folder; absolute
     include_silent: bool = False
     condition: Condition | None = None
+    contents: frozenset[str] | None = None  # these only, by their hashes
 
     def __post_init__(self) -> None:
         if self.under is not None and not self.under.is_absolute():
@@ -109,6 +117,7 @@ class Match:
     span: TimeSpan
     score: float  # a cosine, or what `by_words` says
     silent: bool
+    stretch: TimeSpan | None = None  # of the overlapping chunks that matched with it, if any
 
     @property
     def content_hash(self) -> str:
@@ -203,6 +212,14 @@ class Collection(Protocol):
 
         Raises:
             ValueError: `limit` is below 1.
+        """
+        ...
+
+    def embeddings(self, matches: Sequence[Match]) -> Embeddings:
+        """The vectors of chunks that were found [n, dim].
+
+        Raises:
+            CollectionError: one of them isn't there any more.
         """
         ...
 

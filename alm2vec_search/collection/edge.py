@@ -257,6 +257,18 @@ class EdgeCollection:
         guess = limit * _CHUNKS_PER_CONTENT
         return self._ranked(asked, limit, where, first_guess=guess, pick=_best_of_contents)
 
+    def embeddings(self, matches: Sequence[Match]) -> Embeddings:
+        """The vectors of chunks that were found [n, dim]."""
+        if not matches:
+            return np.zeros((0, self._info.embedding_dim), dtype=np.float32)
+        ids = [point_id(match.content_hash, match.span) for match in matches]
+        with self._shard() as shard:
+            records = shard.retrieve(list(ids), with_payload=False, with_vector=True)
+        vectors: dict[Any, Any] = {record.id: record.vector for record in records}
+        if missing := [match for match, at in zip(matches, ids, strict=True) if at not in vectors]:
+            raise CollectionError(f"{missing[0].places[0].path} isn't in the index any more")
+        return np.array([vectors[at] for at in ids], dtype=np.float32)
+
     def chunks(self, content_hash: str) -> list[EmbeddedChunk]:
         """A content's chunks with their vectors, by where they start."""
         records = self._records(equals(CONTENT_HASH, content_hash), with_vector=True)

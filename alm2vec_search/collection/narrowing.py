@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import qdrant_edge as qdrant
 
 from alm2vec_search.collection.payload import (
+    CONTENT_HASH,
     NUMBERS,
     PATH,
     SILENT,
@@ -55,6 +56,9 @@ def to_filter(where: SearchFilter) -> qdrant.Filter:
             qdrant.FieldCondition(PATH, match=below),
         ]
         conditions.append(qdrant.Filter(should=at_or_below))
+    if where.contents is not None:
+        among = qdrant.MatchAny(sorted(where.contents))
+        conditions.append(qdrant.FieldCondition(CONTENT_HASH, match=among))
     if where.condition is not None:
         conditions += _narrowed(where.condition).conditions
     return qdrant.Filter(must=conditions)

@@ -84,6 +84,7 @@ def _indexes() -> dict[str, qdrant.PayloadSchemaParams]:
             tokenizer=qdrant.TokenizerType.Word,
             lowercase=True,
             ascii_folding=True,
+            stopwords=qdrant.Language.English,
             stemmer=qdrant.SnowballParams(qdrant.SnowballLanguage.English),
             scoring=True,
         ),

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alm2vec_search.commands.hits import Format
 from alm2vec_search.commands.options import (
     DeviceOption,
     ModelOption,
     StoreOption,
     TrustOption,
 )
+from alm2vec_search.domain import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from alm2vec_search.domain import Hit
+    from alm2vec_search.queries import Asked
 
-
-class Format(Enum):
-    """How hits are written."""
-
-    TABLE = "table"
-    LINES = "lines"
-    JSON = "json"
-    PATHS = "paths"
-    PATHS_NUL = "paths, each ended by NUL"
+ASK = "What is asked"
+NARROW = "Which of it"
+SHOW = "How it is shown"
 
 
 def search(
@@ -41,35 +36,144 @@ def search(
     ] = None,
     like: Annotated[
         str | None,
-        typer.Option("--like", metavar="FILE[@START-END]", help="Look for what sounds like this."),
+        typer.Option(
+            "--like",
+            metavar="FILE[@START-END]",
+            help="Look for what sounds like this; with words, for both.",
+            rich_help_panel=ASK,
+        ),
     ] = None,
     instruction: Annotated[
         str | None,
-        typer.Option(help="What counts, as in 'same speaker'. The small model hardly heeds it."),
+        typer.Option(
+            help="What of a sound counts, as in 'what animal is it?'.", rich_help_panel=ASK
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many hits.")] = 10,
-    under: Annotated[
-        Path | None, typer.Option("--under", metavar="PATH", help="Stay within this folder.")
+    more: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--more",
+            metavar="[N:]WHAT",
+            help="And this: words or a file, N times as much. May be repeated.",
+            rich_help_panel=ASK,
+        ),
     ] = None,
-    all_chunks: Annotated[
-        bool, typer.Option("--all-chunks", help="Every span of a file, not only its best.")
+    less: Annotated[
+        list[str] | None,
+        typer.Option("--less", metavar="[N:]WHAT", help="And not this.", rich_help_panel=ASK),
+    ] = None,
+    split: Annotated[
+        bool,
+        typer.Option(
+            "--split",
+            help="Ask by itself for what stands between commas; each hit shows a score for each.",
+            rich_help_panel=ASK,
+        ),
     ] = False,
-    include_silent: Annotated[
-        bool, typer.Option("--include-silent", help="Silent spans, too.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    as_paths: Annotated[bool, typer.Option("--paths", help="Paths only.")] = False,
-    as_paths_nul: Annotated[
-        bool, typer.Option("-0", help="Paths only, each ended by NUL, for xargs -0.")
-    ] = False,
+    words_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--words",
+            metavar="W",
+            min=0,
+            help="How much names, tags and notes count, beside 1 for the sound; 0 is not at all. "
+            "[default: 0.3]",
+            rich_help_panel=ASK,
+        ),
+    ] = None,
     queries: Annotated[
         str | None,
         typer.Option(
             "--queries",
             metavar="FILE",
-            help="Many queries: JSON lines with id, text, like, instruction; - is stdin.",
+            help="Many queries: JSON lines with id, text, like, instruction, more, less; "
+            "- is stdin.",
+            rich_help_panel=ASK,
         ),
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help="As in 'duration<10 and tag:rain and path:\"field/*\"'.",
+            rich_help_panel=NARROW,
+        ),
+    ] = None,
+    under: Annotated[
+        Path | None,
+        typer.Option(
+            "--under", metavar="PATH", help="Stay within this folder.", rich_help_panel=NARROW
+        ),
+    ] = None,
+    least: Annotated[
+        Verdict,
+        typer.Option("--min", help="What a hit has to be, at least.", rich_help_panel=NARROW),
+    ] = Verdict.WEAK,
+    fail_if_empty: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-empty", help="Exit code 1 where nothing is found.", rich_help_panel=NARROW
+        ),
+    ] = False,
+    per_folder: Annotated[
+        int | None,
+        typer.Option(
+            "--per-folder",
+            metavar="N",
+            min=1,
+            help="Hits of one folder, at most.",
+            rich_help_panel=NARROW,
+        ),
+    ] = None,
+    all_chunks: Annotated[
+        bool,
+        typer.Option(
+            "--all-chunks",
+            help="Every stretch of a file, not only its best.",
+            rich_help_panel=NARROW,
+        ),
+    ] = False,
+    include_silent: Annotated[
+        bool,
+        typer.Option("--include-silent", help="Silent spans, too.", rich_help_panel=NARROW),
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("-k", "--limit", min=1, help="How many hits.", rich_help_panel=SHOW)
+    ] = 10,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="How hits are written. [default: table, or lines into a pipe]",
+            rich_help_panel=SHOW,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line.", rich_help_panel=SHOW)
+    ] = False,
+    as_paths: Annotated[
+        bool, typer.Option("--paths", help="Paths only.", rich_help_panel=SHOW)
+    ] = False,
+    as_paths_nul: Annotated[
+        bool,
+        typer.Option(
+            "-0", help="Paths only, each ended by NUL, for xargs -0.", rich_help_panel=SHOW
+        ),
+    ] = False,
+    cut: Annotated[
+        Path | None,
+        typer.Option(
+            "--cut",
+            metavar="DIR",
+            help="Write each hit's stretch there, as a WAV file.",
+            rich_help_panel=SHOW,
+        ),
+    ] = None,
+    play: Annotated[
+        bool,
+        typer.Option("--play", help="Play the hits, one after the other.", rich_help_panel=SHOW),
+    ] = False,
     store: StoreOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
@@ -81,45 +185,75 @@ def search(
 
     alm2vec search --like ref.wav@2.5-4 -k 5
 
+    alm2vec search "thunder" --less "rain" --where 'duration<30'
+
     alm2vec search "dog barking" -0 | xargs -0 mpv
     """
+    from alm2vec_search.collection.base import SearchFilter
+    from alm2vec_search.commands.hits import write_csv_header
     from alm2vec_search.errors import QueryError
-    from alm2vec_search.queries import ask, read_queries
-    from alm2vec_search.search import SearchOptions
+    from alm2vec_search.queries import Asked, read_queries, require_asked
+    from alm2vec_search.search import WORDS_WEIGHT, SearchOptions, Together
     from alm2vec_search.settings import load_settings
-    from alm2vec_search.terminal import say
+    from alm2vec_search.shaping import Shape
+    from alm2vec_search.terminal import data_for_a_pipe, say
+    from alm2vec_search.where import parse_where
     from alm2vec_search.wiring import build_searcher, open_collection
 
     settings = load_settings(
         store=store, model=model, device=device, trust_remote_code=trust_remote_code
     )
-    shape = _format(as_json=as_json, as_paths=as_paths, as_paths_nul=as_paths_nul)
-    options = SearchOptions(limit, _absolute(under), all_chunks, include_silent)
-    if queries is not None and (text or like):
-        raise QueryError("both a query and --queries were given", hint="give one of them")
+    form = _format(form, as_json=as_json, as_paths=as_paths, as_paths_nul=as_paths_nul)
+    options = SearchOptions(
+        limit=limit,
+        where=SearchFilter(
+            _absolute(under), include_silent, (where and parse_where(where)) or None
+        ),
+        shape=Shape(per_folder, all_chunks),
+        together=Together.RANKS if split else Together.VECTOR,
+        words_weight=WORDS_WEIGHT if words_weight is None else words_weight,
+        least=least,
+    )
+    asked: Sequence[Asked]
     if queries is not None:
+        if text or like or more or less or instruction:
+            raise QueryError("both a query and --queries were given", hint="give one of them")
         asked = read_queries(queries)
     else:
-        asked = [ask(text=text, like=like, instruction=instruction)]
-    with open_collection(settings) as collection:
+        one = Asked(
+            text=text,
+            like=like,
+            instruction=instruction,
+            more=tuple(more or ()),
+            less=tuple(less or ()),
+        )
+        asked = [require_asked(one)]
+    found: list[Hit] = []
+    with open_collection(settings) as collection, data_for_a_pipe():
         searcher = build_searcher(settings, collection, say)
+        if form is Format.CSV:
+            write_csv_header()
         for item in asked:
-            hits = searcher.search(item.load(searcher.sampling_rate), options)
-            _write(hits, shape, query_id=item.id)
+            hits = searcher.search(item.load(searcher.sampling_rate, split=split), options)
+            _write(hits, form, query_id=item.id)
+            found += hits
+    _listen(found, cut, play=play)
+    if fail_if_empty and not found:
+        raise typer.Exit(1)
 
 
-def _format(*, as_json: bool, as_paths: bool, as_paths_nul: bool) -> Format:
+def _format(form: Format | None, *, as_json: bool, as_paths: bool, as_paths_nul: bool) -> Format:
     from alm2vec_search.errors import QueryError
 
-    if as_json + as_paths + as_paths_nul > 1:
-        raise QueryError("--json, --paths and -0 exclude each other", hint="give one of them")
+    if (form is not None) + as_json + as_paths + as_paths_nul > 1:
+        raise QueryError("--format, --json, --paths and -0 exclude each other", hint="give one")
     if as_json:
         return Format.JSON
     if as_paths_nul:
-        return Format.PATHS_NUL
+        return Format.PATHS0
     if as_paths:
         return Format.PATHS
-    return Format.TABLE if sys.stdout.isatty() else Format.LINES
+    return form or (Format.TABLE if sys.stdout.isatty() else Format.LINES)
 
 
 def _absolute(under: Path | None) -> Path | None:
@@ -127,73 +261,24 @@ def _absolute(under: Path | None) -> Path | None:
     return None if under is None else Path(os.path.realpath(under.expanduser()))
 
 
-def _write(hits: Sequence[Hit], shape: Format, *, query_id: Any) -> None:
-    from alm2vec_search.terminal import data_for_a_pipe, say
+def _write(hits: Sequence[Hit], form: Format, *, query_id: Any) -> None:
+    from alm2vec_search.commands.hits import write_hits
+    from alm2vec_search.terminal import printable, say
 
+    about = "" if query_id is None else f"{printable(str(query_id))}: "
     if not hits:
-        say("nothing found" if query_id is None else f"{query_id}: nothing found")
+        say(f"{about}nothing found")
         return
-    writers: dict[Format, Callable[[Sequence[Hit], Any], None]] = {
-        Format.TABLE: _write_table,
-        Format.LINES: _write_lines,
-        Format.JSON: _write_json,
-        Format.PATHS: lambda hits, _: _write_paths(hits, b"\n"),
-        Format.PATHS_NUL: lambda hits, _: _write_paths(hits, b"\0"),
-    }
-    with data_for_a_pipe():
-        writers[shape](hits, query_id)
+    if all(hit.verdict is Verdict.WEAK for hit in hits):
+        say(f"{about}nothing here matches well; the nearest are")
+    write_hits(hits, form, query_id)
 
 
-def _write_table(hits: Sequence[Hit], query_id: Any) -> None:
-    from rich.table import Table
-    from rich.text import Text
+def _listen(hits: Sequence[Hit], cut: Path | None, *, play: bool) -> None:
+    from alm2vec_search.commands.listening import cut_clips
+    from alm2vec_search.commands.listening import play as play_hits
 
-    from alm2vec_search.terminal import clock, data, shown
-
-    table = Table(box=None, pad_edge=False, title=None if query_id is None else str(query_id))
-    table.add_column("score", justify="right", style="cyan")
-    table.add_column("from", justify="right")
-    table.add_column("to", justify="right")
-    table.add_column("file", overflow="fold")
-    for hit in hits:
-        name = Text(shown(hit.path))
-        if hit.copies:
-            name.append(f"  (+{len(hit.copies)} the same)", style="dim")
-        if hit.silent:
-            name.append("  (silent)", style="dim")
-        table.add_row(f"{hit.score:.3f}", clock(hit.span.start_s), clock(hit.span.end_s), name)
-    data().print(table)
-
-
-def _write_lines(hits: Sequence[Hit], query_id: Any) -> None:
-    from alm2vec_search.terminal import printable
-
-    prefix = "" if query_id is None else f"{printable(str(query_id))}\t"
-    for hit in hits:
-        span = f"{hit.span.start_s:.2f}\t{hit.span.end_s:.2f}"
-        print(f"{prefix}{hit.score:.4f}\t{span}\t{printable(str(hit.path))}")
-
-
-def _write_json(hits: Sequence[Hit], query_id: Any) -> None:
-    for rank, hit in enumerate(hits, start=1):
-        record = {} if query_id is None else {"id": query_id}
-        record |= {
-            "rank": rank,
-            "path": str(hit.path),
-            "start_s": round(hit.span.start_s, 3),
-            "end_s": round(hit.span.end_s, 3),
-            "score": round(hit.score, 6),
-            "library": str(hit.library),
-        }
-        if hit.copies:
-            record["copies"] = [str(copy) for copy in hit.copies]
-        if hit.silent:
-            record["silent"] = True
-        print(json.dumps(record))
-
-
-def _write_paths(hits: Sequence[Hit], end: bytes) -> None:
-    from alm2vec_search.terminal import print_path
-
-    for path in dict.fromkeys(hit.path for hit in hits):
-        print_path(path, end=end)
+    if cut is not None and hits:
+        cut_clips(hits, cut)
+    if play and hits:
+        play_hits(hits)

@@ -436,7 +436,7 @@ class TestProcesses:
         command = [
             *ALM2VEC,
             "search",
-            "rain",
+            "rooster",
             "--store",
             str(sample_store),
             "--all-chunks",
