@@ -154,6 +154,10 @@ class Question:
     clauses: tuple[Clause, ...]
     words: str = ""  # to be looked for in names, tags and notes, too
 
+    @property
+    def instruction(self) -> str | None:
+        return self.clauses[0].query.instruction
+
     @classmethod
     def of(cls, query: Query) -> Question:
         """A question of one part."""
@@ -197,6 +201,7 @@ class Hit:
     verdict: Verdict | None = None
     probability: float | None = None  # that it is an answer, by which the verdict goes
     clauses: tuple[ClauseScore, ...] = ()  # where the question had several
+    reembedded: bool = False  # under the question's instruction; its score is of that
     words_score: float | None = None  # BM25 of its names, tags and notes; None: not found by them
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from alm2vec_search.collection.base import SearchFilter
 from alm2vec_search.domain import ClauseScore, Hit, Query, Question, Verdict, Waveform
-from alm2vec_search.errors import QueryError
+from alm2vec_search.errors import AudioError, QueryError
 from alm2vec_search.fusion import reciprocal_rank_fusion
 from alm2vec_search.shaping import Shape, shaped
 from alm2vec_search.verdicts import SOUND, WORDS, Judge, verdict
@@ -53,6 +53,9 @@ class SearchOptions:
     together: Together = Together.VECTOR
     words_weight: float = 0.0  # 0: names, tags and notes don't count
     least: Verdict | None = None  # what a hit has to reach; None: hits aren't judged
+    # Under an instruction, so many of the best are embedded again with it, and ranked anew: their
+    # vectors in the collection were made without. 0: none.
+    reembed: int = 0
 
 
 class Searcher:
@@ -94,8 +97,13 @@ class Searcher:
         if isinstance(question, Query):
             question = Question.of(question)
         asked = _Asked(question, np.stack([self.embed(c.query) for c in question.clauses]))
-        matches = self._shaped(asked, options)
-        hits = self._tell(asked, matches, options)
+        if options.reembed and question.instruction:
+            n_heard = max(options.limit, options.reembed)
+            found = self._shaped(asked, replace(options, limit=n_heard))
+            found = self._reembedded(asked, found, options)[: options.limit]
+        else:
+            found = self._shaped(asked, options)
+        hits = self._tell(asked, found, options)
         if options.least is not None:
             hits = [hit for hit in hits if hit.verdict and hit.verdict.reaches(options.least)]
         return hits
@@ -194,6 +202,43 @@ class Searcher:
             for m, s, f in zip(candidates, score, parts, strict=True)
         ]
         return sorted(found, key=_Found.order)
+
+    # Hearing again
+
+    def _reembedded(
+        self, asked: _Asked, found: Sequence[_Found], options: SearchOptions
+    ) -> list[_Found]:
+        """The first of what was found, as near as they are under the instruction; behind them what
+        wasn't heard again, among that what can't be read any more."""
+        heard: list[tuple[_Found, Waveform]] = []
+        rest: list[_Found] = []
+        for item in found:
+            sound = self._read(item.match) if len(heard) < options.reembed else None
+            if sound is None:
+                rest.append(item)
+            else:
+                heard.append((item, sound))
+        if not heard:
+            return rest
+        embeddings = self._encoder.encode_document(
+            audio=[sound for _, sound in heard], instruction=asked.question.instruction
+        )  # [n, dim]
+        scores = embeddings @ asked.vector
+        anew = [
+            replace(item, match=replace(item.match, score=float(score)), is_reembedded=True)
+            for (item, _), score in zip(heard, scores, strict=True)
+        ]
+        return [*sorted(anew, key=lambda item: -item.match.score), *rest]
+
+    def _read(self, match: Match) -> Waveform | None:
+        from alm2vec_search.audio import decode
+
+        for place in match.places:
+            try:
+                return decode(place.path, self.sampling_rate, match.span)
+            except AudioError:
+                continue
+        return None
 
     # Telling
 
@@ -308,6 +353,7 @@ class _Found:
     match: Match
     words_score: float | None = None
     fused: float = 0.0
+    is_reembedded: bool = False
 
     def order(self) -> tuple[object, ...]:
         return (-self.fused, -self.match.score, self.match.content_hash, self.match.span)
@@ -339,4 +385,5 @@ def _to_hit(found: _Found) -> Hit:
         content=match.content,
         place=shown,
         words_score=found.words_score,
+        reembedded=found.is_reembedded,
     )

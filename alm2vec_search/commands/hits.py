@@ -74,6 +74,8 @@ def record(hit: Hit, rank: int) -> dict[str, Any]:
         told["clauses"] = [
             {"clause": c.label, "weight": c.weight, "score": round(c.score, 6)} for c in hit.clauses
         ]
+    if hit.reembedded:
+        told["reembedded"] = True
     if hit.words_score is not None:
         told["words_score"] = round(hit.words_score, 4)
     if hit.content is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,17 @@ def search(
             help="What of a sound counts, as in 'what animal is it?'.", rich_help_panel=ASK
         ),
     ] = None,
+    reembed: Annotated[
+        int,
+        typer.Option(
+            "--reembed",
+            metavar="N",
+            min=0,
+            help="Under an instruction, so many of the best are heard again with it, and ranked "
+            "anew; 0 is none.",
+            rich_help_panel=ASK,
+        ),
+    ] = 30,
     more: Annotated[
         list[str] | None,
         typer.Option(
@@ -213,6 +225,7 @@ def search(
         together=Together.RANKS if split else Together.VECTOR,
         words_weight=WORDS_WEIGHT if words_weight is None else words_weight,
         least=least,
+        reembed=reembed,
     )
     asked: Sequence[Asked]
     if queries is not None:
@@ -234,12 +247,26 @@ def search(
         if form is Format.CSV:
             write_csv_header()
         for item in asked:
-            hits = searcher.search(item.load(searcher.sampling_rate, split=split), options)
+            question = item.load(searcher.sampling_rate, split=split)
+            started = time.perf_counter()
+            hits = searcher.search(question, options)
+            if question.instruction:
+                _say_way(hits, options.reembed, time.perf_counter() - started)
             _write(hits, form, query_id=item.id)
             found += hits
     _listen(found, cut, play=play)
     if fail_if_empty and not found:
         raise typer.Exit(1)
+
+
+def _say_way(hits: Sequence[Hit], n_asked: int, seconds: float) -> None:
+    """Which way a question with an instruction went, and what that took."""
+    from alm2vec_search.terminal import length, say
+
+    if any(hit.reembedded for hit in hits):
+        say(f"the best {n_asked} were heard again under the instruction: {length(seconds)}")
+    else:
+        say("only the question was read under the instruction, not the sounds")
 
 
 def _format(form: Format | None, *, as_json: bool, as_paths: bool, as_paths_nul: bool) -> Format:
