@@ -39,8 +39,8 @@ class Curve:
         return np.asarray(1 / (1 + np.exp(-(self.slope * deviations + self.intercept))))
 
 
-WORDS = Curve(1.48, -6.58)  # for questions in words
-SOUND = Curve(0.98, -4.82)  # for those with a sound in them
+WORDS = Curve(1.46, -6.48)  # for questions in words
+SOUND = Curve(0.78, -4.07)  # for those with a sound in them
 
 
 class Judge:
