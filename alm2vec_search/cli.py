@@ -17,7 +17,7 @@ import typer
 
 import indexer.cli
 import trainer.cli
-from alm2vec_search.commands import bench, embed, model, search
+from alm2vec_search.commands import bench, duplicates, embed, model, search
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
 from alm2vec_search.terminal import INTERRUPTED, say, say_error
 
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(indexer.cli.index)
 app.command()(search.search)
+app.command()(duplicates.duplicates)
 app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
 app.command()(embed.embed)

@@ -18,6 +18,7 @@ from alm2vec_search.collection.base import SearchFilter
 from alm2vec_search.domain import ClauseScore, Hit, Query, Question, Verdict, Waveform
 from alm2vec_search.errors import AudioError, QueryError
 from alm2vec_search.fusion import reciprocal_rank_fusion
+from alm2vec_search.likeness import PROPOSED, kind_of, likeness
 from alm2vec_search.shaping import Shape, shaped
 from alm2vec_search.verdicts import SOUND, WORDS, Judge, verdict
 
@@ -53,6 +54,7 @@ class SearchOptions:
     together: Together = Together.VECTOR
     words_weight: float = 0.0  # 0: names, tags and notes don't count
     least: Verdict | None = None  # what a hit has to reach; None: hits aren't judged
+    collapse: bool = False  # re-encoded and trimmed copies of a better hit become copies of it
     # Under an instruction, so many of the best are embedded again with it, and ranked anew: their
     # vectors in the collection were made without. 0: none.
     reembed: int = 0
@@ -97,13 +99,15 @@ class Searcher:
         if isinstance(question, Query):
             question = Question.of(question)
         asked = _Asked(question, np.stack([self.embed(c.query) for c in question.clauses]))
+        n = options.limit * _SPARE if options.collapse else options.limit
         if options.reembed and question.instruction:
-            n_heard = max(options.limit, options.reembed)
-            found = self._shaped(asked, replace(options, limit=n_heard))
-            found = self._reembedded(asked, found, options)[: options.limit]
+            found = self._shaped(asked, replace(options, limit=max(n, options.reembed)))
+            found = self._reembedded(asked, found, options)
         else:
-            found = self._shaped(asked, options)
-        hits = self._tell(asked, found, options)
+            found = self._shaped(asked, replace(options, limit=n))
+        if options.collapse:
+            found = self._collapsed(found, options.limit)
+        hits = self._tell(asked, found[: options.limit], options)
         if options.least is not None:
             hits = [hit for hit in hits if hit.verdict and hit.verdict.reaches(options.least)]
         return hits
@@ -240,6 +244,36 @@ class Searcher:
                 continue
         return None
 
+    # Copies
+
+    def _collapsed(self, found: Sequence[_Found], limit: int) -> list[_Found]:
+        """The first so many recordings; what is a copy of a better one joins its places."""
+        embeddings = self._collection.embeddings([item.match for item in found])  # [n, dim]
+        kept: list[int] = []
+        shown: dict[int, _Found] = {}
+        sounds: dict[int, Waveform | None] = {}
+
+        def sound(number: int) -> Waveform | None:
+            if number not in sounds:
+                sounds[number] = self._read(found[number].match)
+            return sounds[number]
+
+        for number, item in enumerate(found):
+            near = embeddings[kept] @ embeddings[number]  # [k]
+            proposed = [k for k, score in zip(kept, near, strict=True) if score >= PROPOSED]
+            others = (k for k in proposed if found[k].match.content_hash != item.match.content_hash)
+            copy_of = next((k for k in others if _are_copies(sound(k), sound(number))), None)
+            if copy_of is not None:
+                best = shown[copy_of].match
+                places = (*best.places, *item.match.places)
+                shown[copy_of] = replace(shown[copy_of], match=replace(best, places=places))
+                continue
+            if len(kept) == limit:
+                break
+            kept.append(number)
+            shown[number] = item
+        return [shown[number] for number in kept]
+
     # Telling
 
     def _tell(self, asked: _Asked, found: Sequence[_Found], options: SearchOptions) -> list[Hit]:
@@ -361,6 +395,13 @@ class _Found:
 
 def _key(match: Match) -> tuple[object, ...]:
     return match.content_hash, match.span
+
+
+def _are_copies(one: Waveform | None, other: Waveform | None) -> bool:
+    if one is None or other is None:
+        return False
+    found = likeness(one.samples, other.samples, one.sampling_rate)
+    return kind_of(found, one.duration_s, other.duration_s) is not None
 
 
 def _windows(audio: Waveform | None, window_s: float) -> list[Waveform]:

@@ -146,6 +146,14 @@ def search(
             rich_help_panel=NARROW,
         ),
     ] = False,
+    keep_copies: Annotated[
+        bool,
+        typer.Option(
+            "--keep-copies",
+            help="Re-encoded and trimmed copies of a hit as hits of their own.",
+            rich_help_panel=NARROW,
+        ),
+    ] = False,
     include_silent: Annotated[
         bool,
         typer.Option("--include-silent", help="Silent spans, too.", rich_help_panel=NARROW),
@@ -225,6 +233,7 @@ def search(
         together=Together.RANKS if split else Together.VECTOR,
         words_weight=WORDS_WEIGHT if words_weight is None else words_weight,
         least=least,
+        collapse=not keep_copies,
         reembed=reembed,
     )
     asked: Sequence[Asked]
