@@ -11,6 +11,11 @@ leaves them out.
 the other: both in words ("violin", "a woman speaking"), or both as sounds by themselves. Without a
 question half of them come out right, since each scene is asked about both its parts.
 
+**The same part**: a scene as the query, and as answers one with the same animal, the same
+instrument, or another voice of the same kind, over something else; and one with another part over
+what the query's is over. Right, where the first comes before the second: without a question, with
+one on the query alone, and with both answers heard under it, as `--instruction` does.
+
 **Voices**: is "a woman speaking" or "a man speaking" nearer? Each voice alone, and over another
 sound; and over another sound with a question.
 
@@ -129,6 +134,7 @@ def main() -> None:
         sounds = Sounds(args.material, args.gcompris, args.labels)
         figures = [
             *measure_questions(sounds, encoder),
+            *measure_same_part(sounds, encoder),
             *measure_voices(sounds, encoder),
             measure_dog_and_woman(sounds, encoder),
         ]
@@ -237,6 +243,48 @@ def measure_questions(sounds: Sounds, encoder: Encoder) -> list[Figure]:
             figures.append(figure(f"questions, {how}", of, right[rows], "scenes", own))
         figures.append(figure(f"questions, {how}", "all", right, "questions", groups))
         figures.append(figure(f"questions, {how}", "not asked", without, "questions", groups))
+    return figures
+
+
+def measure_same_part(sounds: Sounds, encoder: Encoder) -> list[Figure]:
+    rng = np.random.default_rng(SEED)
+    kinds = {
+        "animal": (sounds.of("animal"), sounds.of("instrument")),
+        "instrument": (sounds.of("instrument"), sounds.of("animal")),
+        "voice": (sounds.voices, sounds.of("animal", "instrument")),
+    }
+
+    def draw(parts: Sequence[Part]) -> Part:
+        return parts[int(rng.integers(len(parts)))]
+
+    def over(part: Part, company: Part) -> Waveform:
+        return mix(part, company, float(rng.uniform(-3, 3)))
+
+    figures = []
+    for kind, (parts, companies) in kinds.items():
+        scenes: list[tuple[Waveform, Waveform, Waveform]] = []
+        groups = []
+        for _ in range(SCENES):
+            part, company = draw(parts), draw(companies)
+            other_company = draw([c for c in companies if c.name != company.name])
+            alike = [p for p in parts if p.name == part.name]
+            if part.is_voice:
+                alike = [p for p in alike if p.source != part.source]
+            right = over(draw(alike), other_company)
+            wrong = over(draw([p for p in parts if p.name != part.name]), company)
+            scenes.append((over(part, company), right, wrong))
+            groups.append(part.source)
+        query, right, wrong = zip(*scenes, strict=True)
+        asked = [ASKED[kind][0]] * SCENES
+        plain = [embed_documents(encoder, sound) for sound in (query, right, wrong)]
+        told = [embed_scenes(encoder, sound, asked) for sound in (query, right, wrong)]
+        for how, (q, r, w) in {
+            "not asked": plain,
+            "asked of the query": (told[0], *plain[1:]),
+            "heard again": told,
+        }.items():
+            nearer = ((q * r).sum(axis=1) > (q * w).sum(axis=1)).astype(bool)
+            figures.append(figure(f"the same {kind}", how, nearer, "scenes", groups))
     return figures
 
 
