@@ -8,6 +8,7 @@ is one path where a content lies; a *hit* is one answer.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -127,6 +128,33 @@ class EmbeddedChunk:
     span: TimeSpan
     embedding: Embedding
     silent: bool  # the loudest sample is below the threshold of silence
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """What of a sound is to count, in a vector of its own beside the plain one."""
+
+    name: str
+    instruction: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name):
+            raise ValueError(f"not a name of an aspect: {self.name}")
+        if not self.instruction.strip():
+            raise ValueError(f"the aspect {self.name} has no instruction")
+
+    @classmethod
+    def parse(cls, text: str) -> Aspect:
+        """`speaker=Who is speaking?`
+
+        Raises:
+            ValueError: it isn't a name, an equals sign, and an instruction.
+
+        >>> Aspect.parse("speaker=Who is speaking?")
+        Aspect(name='speaker', instruction='Who is speaking?')
+        """
+        name, _, instruction = text.partition("=")
+        return cls(name.strip(), instruction.strip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from alm2vec_search.collection.base import Collection, Match
-    from alm2vec_search.domain import Embedding, Embeddings, Encoder
+    from alm2vec_search.domain import Aspect, Embedding, Embeddings, Encoder
 
 CANDIDATES = 100  # at least, where rankings are joined
 WORDS_WEIGHT = 0.3  # of the ranking by names, tags and notes, beside 1 for that by sound
@@ -58,6 +59,7 @@ class SearchOptions:
     # Under an instruction, so many of the best are embedded again with it, and ranked anew: their
     # vectors in the collection were made without. 0: none.
     reembed: int = 0
+    aspect: Aspect | None = None  # one of the collection's: chunks are compared by its vectors
 
 
 class Searcher:
@@ -98,8 +100,11 @@ class Searcher:
         options = options or SearchOptions()
         if isinstance(question, Query):
             question = Question.of(question)
-        asked = _Asked(question, np.stack([self.embed(c.query) for c in question.clauses]))
+        if options.aspect is not None:
+            question = _under(options.aspect, question)
+            options = replace(options, reembed=0)
         n = options.limit * _SPARE if options.collapse else options.limit
+        asked = _Asked(question, np.stack([self.embed(c.query) for c in question.clauses]))
         if options.reembed and question.instruction:
             found = self._shaped(asked, replace(options, limit=max(n, options.reembed)))
             found = self._reembedded(asked, found, options)
@@ -159,10 +164,13 @@ class Searcher:
         candidates = self._candidates(vectors, depth, told, options, is_split=is_split)
         return self._fused(candidates, vectors, weights, told, options)[:n]
 
-    def _nearest(self, options: SearchOptions) -> Callable[..., list[Match]]:
-        if options.shape.all_chunks:
-            return self._collection.nearest
-        return self._collection.nearest_contents
+    def _nearest(
+        self, options: SearchOptions, *, by_chunk: bool = False
+    ) -> Callable[..., list[Match]]:
+        name = options.aspect.name if options.aspect else None
+        if by_chunk or options.shape.all_chunks:
+            return partial(self._collection.nearest, aspect=name)
+        return partial(self._collection.nearest_contents, aspect=name)
 
     def _candidates(
         self,
@@ -176,12 +184,13 @@ class Searcher:
         """What may be an answer: what is near to one of the vectors, and what is told of in words,
         there the nearest chunk."""
         # All that is asked for has to be in the same chunk, so that clauses are compared by chunk.
-        nearest = self._collection.nearest if is_split else self._nearest(options)
+        nearest = self._nearest(options, by_chunk=is_split)
         found = [m for vector in vectors for m in nearest(vector, limit=depth, where=options.where)]
         if hashes := frozenset(m.content_hash for m in told) - {m.content_hash for m in found}:
             where = replace(options.where, contents=hashes)
             middle = vectors.mean(axis=0)
-            found += self._collection.nearest_contents(middle, limit=len(hashes), where=where)
+            best = partial(self._nearest(replace(options, shape=Shape())), limit=len(hashes))
+            found += best(middle, where=where)
         return list({_key(match): match for match in found}.values())
 
     def _fused(
@@ -197,7 +206,7 @@ class Searcher:
             return []
         by_words = {match.content_hash: match.score for match in told}
         words = np.array([by_words.get(m.content_hash, np.nan) for m in candidates])  # [n]
-        near = self._collection.embeddings(candidates) @ vectors.T  # [n, c]
+        near = self._vectors(candidates, options) @ vectors.T  # [n, c]
         judged = np.column_stack([near, words])
         parts = reciprocal_rank_fusion(judged, [*weights.tolist(), options.words_weight])
         score = near @ weights / weights.sum()  # [n]
@@ -206,6 +215,11 @@ class Searcher:
             for m, s, f in zip(candidates, score, parts, strict=True)
         ]
         return sorted(found, key=_Found.order)
+
+    def _vectors(self, matches: Sequence[Match], options: SearchOptions) -> Embeddings:
+        """As the question compares them [n, dim]."""
+        aspect = options.aspect.name if options.aspect else None
+        return self._collection.embeddings(matches, aspect)
 
     # Hearing again
 
@@ -281,7 +295,7 @@ class Searcher:
         is_compound = len(asked.vectors) > 1
         if not hits or (options.least is None and not is_compound):
             return hits
-        embeddings = self._collection.embeddings([item.match for item in found])  # [n, dim]
+        embeddings = self._vectors([item.match for item in found], options)  # [n, dim]
         near = embeddings @ asked.vectors.T  # [n, c]
         if is_compound:
             hits = [
@@ -391,6 +405,15 @@ class _Found:
 
     def order(self) -> tuple[object, ...]:
         return (-self.fused, -self.match.score, self.match.content_hash, self.match.span)
+
+
+def _under(aspect: Aspect, question: Question) -> Question:
+    """The same question, asked under an aspect."""
+    clauses = tuple(
+        replace(clause, query=replace(clause.query, instruction=aspect.instruction))
+        for clause in question.clauses
+    )
+    return replace(question, clauses=clauses)
 
 
 def _key(match: Match) -> tuple[object, ...]:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alm2vec_search.collection.base import CollectionInfo
+    from alm2vec_search.domain import Aspect
     from alm2vec_search.settings import Settings
     from alm2vec_search.wiring import EncoderSpec
+    from indexer.aspects import AspectReport
     from indexer.chunker import Chunking
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexReport, Walk
@@ -38,6 +40,14 @@ def index(
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="PATTERN", help="As in a .gitignore; may be repeated."),
+    ] = None,
+    aspect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--aspect",
+            metavar="NAME=INSTRUCTION",
+            help="A vector under this instruction, too, for all that is indexed; may be repeated.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
@@ -86,7 +96,7 @@ def index(
     Patterns of what to leave out can also stand in a file .alm2vecignore in any folder.
     """
     from alm2vec_search.settings import load_settings
-    from indexer.reports import print_report_json, say_report
+    from indexer.reports import print_report_json, say_aspects, say_report
     from indexer.walker import library_root
 
     settings = load_settings(
@@ -99,17 +109,27 @@ def index(
         window_s=window_s,
         hop_s=hop_s,
     )
+    aspects = _aspects(aspect or [])
     roots = list(dict.fromkeys(library_root(path) for path in paths))
     walk = _walker(exclude or [])
     if dry_run:
         _plan(settings, roots, walk, anew=rebuild, as_json=as_json)
         return
-    report = _run(settings, roots, walk, rebuild=rebuild, retry_skipped=retry_skipped, quiet=quiet)
+    report, filled = _run(
+        settings,
+        roots,
+        walk,
+        aspects,
+        rebuild=rebuild,
+        retry_skipped=retry_skipped,
+        quiet=quiet,
+    )
     if as_json:
-        print_report_json(report)
+        print_report_json(report, filled)
     if not quiet:
         say_report(report)
-    if not report.is_clean:
+        say_aspects(filled)
+    if not report.is_clean or any(one.skipped for one in filled):
         raise typer.Exit(1)
 
 
@@ -136,26 +156,40 @@ def status(
 
 
 def remove(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH...", help="Files or folders.")
+    ] = None,
+    aspect: Annotated[
+        list[str] | None,
+        typer.Option("--aspect", metavar="NAME", help="An aspect, with all its vectors."),
+    ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Forget files, or all files below folders. The files themselves are not touched.
+    """Forget files, or all files below folders, or an aspect. The files themselves stay.
 
     They come back when a folder that holds them is indexed again.
     """
-    from alm2vec_search.errors import LibraryError
+    from alm2vec_search.errors import ConfigError, LibraryError
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import counted, say, shown
     from alm2vec_search.wiring import open_collection
     from indexer.manifest import Manifest
     from indexer.pipeline import forget_under
 
+    if not paths and not aspect:
+        raise ConfigError("nothing to forget was named", hint="name files, folders, or --aspect")
     settings = load_settings(store=store)
     with (
         open_collection(settings) as collection,
         Manifest.open(settings.store_path / MANIFEST) as manifest,
     ):
-        for path in paths:
+        for name in aspect or []:
+            if collection.info.aspect(name) is None:
+                known = ", ".join(a.name for a in collection.info.aspects) or "none"
+                raise ConfigError(f"there is no aspect {name}", hint=f"there are: {known}")
+            collection.remove_aspect(name)
+            say(f"forgot the aspect {name}")
+        for path in paths or []:
             n = 0
             for spelling in dict.fromkeys([_resolved(path), Path(os.path.abspath(path))]):
                 n += forget_under(collection, manifest, spelling)
@@ -170,16 +204,18 @@ def _run(
     settings: Settings,
     roots: Sequence[Path],
     walk: Walk,
+    aspects: Sequence[Aspect],
     *,
     rebuild: bool,
     retry_skipped: bool,
     quiet: bool,
-) -> IndexReport:
+) -> tuple[IndexReport, list[AspectReport]]:
     from functools import partial
 
     from alm2vec_search.collection.edge import EdgeCollection
     from alm2vec_search.terminal import say
     from alm2vec_search.wiring import fetch_model
+    from indexer.aspects import fill_aspect
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexPipeline
     from indexer.progress import choose_progress
@@ -201,19 +237,43 @@ def _run(
     ):
         if not quiet:
             say(f"{made_by.info}, on {made_by.spec.device}; index in {folder}")
+        for aspect in aspects:
+            collection.add_aspect(aspect)
+        embed = partial(
+            embed_with_one_model if made_by.spec.is_shared else embed_in_processes,
+            chunking=made_by.chunking,
+            n_workers=settings.workers or made_by.spec.num_workers,
+        )
         pipeline = IndexPipeline(
             collection,
             manifest,
             walk=walk,
-            embed=partial(
-                embed_with_one_model if made_by.spec.is_shared else embed_in_processes,
-                factory=made_by.spec,
-                chunking=made_by.chunking,
-                n_workers=settings.workers or made_by.spec.num_workers,
-            ),
+            embed=partial(embed, factory=made_by.spec),
             progress=progress,
         )
-        return pipeline.run(roots, retry_skipped=retry_skipped)
+        report = pipeline.run(roots, retry_skipped=retry_skipped)
+        filled = [
+            fill_aspect(
+                collection,
+                aspect,
+                factory=made_by.spec,
+                embed=lambda units, factory: embed(units, factory=factory),
+                progress=progress,
+            )
+            for aspect in collection.info.aspects
+        ]
+        return report, filled
+
+
+def _aspects(texts: Sequence[str]) -> list[Aspect]:
+    from alm2vec_search.domain import Aspect
+    from alm2vec_search.errors import ConfigError
+
+    try:
+        return [Aspect.parse(text) for text in texts]
+    except ValueError as error:
+        hint = 'as in --aspect speaker="Who is speaking?"'
+        raise ConfigError(str(error), hint=hint) from error
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class IndexPipeline:
         self._embed_unknown(twins, len(twins))  # known by now, unless the first couldn't be read
 
     def _embed_unknown(self, jobs: Iterable[Job], n_jobs: int) -> None:
-        with closing(self._embed(_units(self._unknown(jobs), n_jobs))) as outcomes:
+        with closing(self._embed(units_of(self._unknown(jobs), n_jobs))) as outcomes:
             for outcome in outcomes:
                 self._take(outcome)
 
@@ -411,7 +411,7 @@ def forget_under(collection: Collection, manifest: Manifest, path: Path) -> int:
     return len(entries)
 
 
-def _units(jobs: Iterable[Job], n_jobs: int) -> Iterator[list[Job]]:
+def units_of(jobs: Iterable[Job], n_jobs: int) -> Iterator[list[Job]]:
     """Group jobs as they come: enough for full batches, few enough for the cores to share."""
     fewest, most = UNIT_FILES
     n_files = min(most, max(fewest, n_jobs // UNITS_A_RUN))

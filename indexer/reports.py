@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alm2vec_search.collection.base import CollectionInfo
+    from indexer.aspects import AspectReport
     from indexer.estimate import Estimate
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexReport, Plan
@@ -24,8 +25,17 @@ SHOWN = 20  # troubles in a report; --json has all
 # A run
 
 
-def print_report_json(report: IndexReport) -> None:
-    print(json.dumps(asdict(report), default=str))
+def print_report_json(report: IndexReport, filled: Sequence[AspectReport]) -> None:
+    aspects = [asdict(one) for one in filled]
+    print(json.dumps(asdict(report) | {"aspects": aspects}, default=str))
+
+
+def say_aspects(filled: Sequence[AspectReport]) -> None:
+    for one in filled:
+        if one.filled:
+            say(f"aspect {one.aspect}: {counted(one.filled, 'file')} embedded under it")
+        what = f"not embedded under {one.aspect}, and tried again next time"
+        _say_troubles(what, one.skipped)
 
 
 def say_report(report: IndexReport) -> None:
@@ -111,6 +121,7 @@ def status_record(folder: Path, info: CollectionInfo, manifest: Manifest) -> dic
         "fingerprint": info.fingerprint,
         "chunking": info.chunking,
         "embedding_dim": info.embedding_dim,
+        "aspects": {aspect.name: aspect.instruction for aspect in info.aspects},
         "files": totals.files,
         "contents": totals.contents,
         "chunks": totals.chunks,
@@ -137,6 +148,8 @@ def print_status(record: dict[str, Any]) -> None:
     print(f"holds      {counted(record['files'], 'file')}, {length(record['audio_s'])}, {chunks}")
     for library in record["libraries"]:
         print(f"library    {printable(library['path'])}, {counted(library['files'], 'file')}")
+    for name, instruction in record["aspects"].items():
+        print(f"aspect     {name}: {printable(instruction)}")
     for item in record["skipped"]:
         kept = "; what was indexed before is kept" if item["kept"] else ""
         print(f"skipped    {printable(item['path'])}: {item['reason']}{kept}")

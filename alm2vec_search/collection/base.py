@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from alm2vec_search.conditions import Condition
     from alm2vec_search.domain import (
+        Aspect,
         Content,
         EmbeddedChunk,
         Embedding,
@@ -62,6 +63,15 @@ class CollectionInfo:
     chunking: str  # how files are cut, for instance "10s/10s"
     embedding_dim: int
     model: str = field(compare=False)  # its name, for people
+    aspects: tuple[Aspect, ...] = field(default=(), compare=False)
+
+    def aspect(self, name: str) -> Aspect | None:
+        return next((aspect for aspect in self.aspects if aspect.name == name), None)
+
+    def aspect_asked(self, instruction: str) -> Aspect | None:
+        """The aspect whose instruction is this one."""
+        asked = instruction.strip()
+        return next((a for a in self.aspects if a.instruction == asked), None)
 
     def __str__(self) -> str:
         """For people: enough to tell one model and chunking from another.
@@ -184,9 +194,16 @@ class Collection(Protocol):
         ...
 
     def nearest(
-        self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        where: SearchFilter | None = None,
+        aspect: str | None = None,
     ) -> list[Match]:
         """The nearest chunks, best first. No `where` is the same as `SearchFilter()`.
+
+        Under an aspect, by their vectors of that; chunks that have none don't count.
 
         Raises:
             ValueError: the vector is not finite, or has another dimension than the collection; or
@@ -195,7 +212,12 @@ class Collection(Protocol):
         ...
 
     def nearest_contents(
-        self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        where: SearchFilter | None = None,
+        aspect: str | None = None,
     ) -> list[Match]:
         """The best chunk of each of the nearest contents, best first.
 
@@ -215,11 +237,43 @@ class Collection(Protocol):
         """
         ...
 
-    def embeddings(self, matches: Sequence[Match]) -> Embeddings:
-        """The vectors of chunks that were found [n, dim].
+    def embeddings(self, matches: Sequence[Match], aspect: str | None = None) -> Embeddings:
+        """The vectors of chunks that were found [n, dim], plain or of an aspect.
 
         Raises:
             CollectionError: one of them isn't there any more.
+        """
+        ...
+
+    # Aspects
+
+    def add_aspect(self, aspect: Aspect) -> None:
+        """Chunks may have a vector of this aspect from now on; at first, none has.
+
+        Doing it twice changes nothing.
+
+        Raises:
+            CollectionError: there is one of that name with another instruction.
+        """
+        ...
+
+    def remove_aspect(self, name: str) -> None:
+        """Forget an aspect and all its vectors, if there is such a one."""
+        ...
+
+    def lacking(self, aspect: str) -> Iterator[StoredContent]:
+        """Contents with chunks that have no vector of an aspect, by content hash.
+
+        A content that was put in again has none any more.
+        """
+        ...
+
+    def put_aspect(self, aspect: str, content_hash: str, chunks: Sequence[EmbeddedChunk]) -> None:
+        """Give chunks of a content that are there their vectors of an aspect.
+
+        Raises:
+            ValueError: a vector is not finite, or has another dimension than the collection.
+            CollectionFull: there is no room on the disk.
         """
         ...
 

@@ -28,6 +28,7 @@ from alm2vec_search.collection.info import (
     read_info,
     remove_info,
     require_compatible,
+    write_info,
 )
 from alm2vec_search.collection.lock import StoreLock
 from alm2vec_search.collection.narrowing import equals, to_filter
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
     from alm2vec_search.collection.base import CollectionInfo, Match
     from alm2vec_search.collection.payload import Payload
-    from alm2vec_search.domain import Content, EmbeddedChunk, Embedding, Embeddings, Place
+    from alm2vec_search.domain import Aspect, Content, EmbeddedChunk, Embedding, Embeddings, Place
 
 # Chunks times dimension. A scan of so many takes 20 to 30 ms.
 EXACT_COMPONENTS = 100_000 * 1024
@@ -66,6 +67,8 @@ _OVERSAMPLING = 4  # how many times the limit is compared as they are, of what t
 _MIN_CANDIDATES = 100  # the same, at least
 _UPSERT_POINTS = 200  # in one call: about 10 ms
 _SCROLL_POINTS = 1000
+_PLAIN = ""  # the vector of no aspect, as Qdrant names it
+_ASPECT = "aspect-"  # what the names of the others begin with
 _CHUNKS_PER_CONTENT = 8  # first guess, when contents are asked for
 _GROWTH = 4  # of the guess, each time it was too low
 _WRITE_AMPLIFICATION = 4  # bytes on disk for each byte of vector and places: log, store, indexes
@@ -236,18 +239,28 @@ class EdgeCollection:
             return shard.count(qdrant.CountRequest())
 
     def nearest(
-        self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        where: SearchFilter | None = None,
+        aspect: str | None = None,
     ) -> list[Match]:
         """The nearest chunks, best first."""
-        asked = self._near(embedding)
+        asked = self._near(embedding, aspect)
         matches = self._ranked(asked, limit, where, first_guess=limit + 1, pick=list)
         return list(map(_within_bounds, matches))
 
     def nearest_contents(
-        self, embedding: Embedding, *, limit: int, where: SearchFilter | None = None
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        where: SearchFilter | None = None,
+        aspect: str | None = None,
     ) -> list[Match]:
         """The best chunk of each of the nearest contents, best first."""
-        asked, guess = self._near(embedding), limit * _CHUNKS_PER_CONTENT
+        asked, guess = self._near(embedding, aspect), limit * _CHUNKS_PER_CONTENT
         matches = self._ranked(asked, limit, where, first_guess=guess, pick=_best_of_contents)
         return list(map(_within_bounds, matches))
 
@@ -257,15 +270,17 @@ class EdgeCollection:
         guess = limit * _CHUNKS_PER_CONTENT
         return self._ranked(asked, limit, where, first_guess=guess, pick=_best_of_contents)
 
-    def embeddings(self, matches: Sequence[Match]) -> Embeddings:
+    def embeddings(self, matches: Sequence[Match], aspect: str | None = None) -> Embeddings:
         """The vectors of chunks that were found [n, dim]."""
         if not matches:
             return np.zeros((0, self._info.embedding_dim), dtype=np.float32)
         ids = [point_id(match.content_hash, match.span) for match in matches]
+        name = _PLAIN if aspect is None else self._vector_of(aspect)
         with self._shard() as shard:
-            records = shard.retrieve(list(ids), with_payload=False, with_vector=True)
-        vectors: dict[Any, Any] = {record.id: record.vector for record in records}
-        if missing := [match for match, at in zip(matches, ids, strict=True) if at not in vectors]:
+            records = shard.retrieve(list(ids), with_payload=False, with_vector=[name])
+        vectors: dict[Any, Any] = {record.id: _only(record.vector) for record in records}
+        missing = [m for m, at in zip(matches, ids, strict=True) if vectors.get(at) is None]
+        if missing:
             raise CollectionError(f"{missing[0].places[0].path} isn't in the index any more")
         return np.array([vectors[at] for at in ids], dtype=np.float32)
 
@@ -274,10 +289,73 @@ class EdgeCollection:
         records = self._records(equals(CONTENT_HASH, content_hash), with_vector=True)
         return sorted(map(_to_chunk, records), key=lambda chunk: chunk.span)
 
+    # Aspects
+
+    def add_aspect(self, aspect: Aspect) -> None:
+        """Chunks may have a vector of this aspect from now on; see `Collection.add_aspect`."""
+        known = self._info.aspect(aspect.name)
+        if known == aspect:
+            return
+        if known is not None:
+            raise CollectionError(
+                f"the aspect {known.name} asks another thing: {known.instruction}",
+                hint=f"alm2vec remove --aspect {known.name} first, or use another name",
+            )
+        dim = self._info.embedding_dim
+        made = qdrant.UpdateOperation.create_dense_vector(
+            f"{_ASPECT}{aspect.name}", dim, qdrant.Distance.Cosine
+        )
+        self._update(made)
+        self._remember(*self._info.aspects, aspect)
+
+    def remove_aspect(self, name: str) -> None:
+        """Forget an aspect and all its vectors, if there is such a one."""
+        if self._info.aspect(name) is None:
+            return
+        vector = self._vector_of(name)
+        self._remember(*(aspect for aspect in self._info.aspects if aspect.name != name))
+        self._update(qdrant.UpdateOperation.delete_vector_name(vector))
+        self.flush()
+
+    def _remember(self, *aspects: Aspect) -> None:
+        """In the file, so that what it names is there: after adding, and before removing."""
+        self.flush()
+        info = replace(self._info, aspects=aspects)
+        with translated_errors(self._folder):
+            write_info(self._folder, info)
+        self._info = info
+
+    def lacking(self, aspect: str) -> Iterator[StoredContent]:
+        """Contents with chunks that have no vector of an aspect, by content hash."""
+        without = qdrant.HasVectorCondition(self._vector_of(aspect))
+        return self._contents(qdrant.Filter(must_not=[without]))
+
+    def put_aspect(self, aspect: str, content_hash: str, chunks: Sequence[EmbeddedChunk]) -> None:
+        """Give chunks of a content their vectors of an aspect; see `Collection.put_aspect`."""
+        name = self._vector_of(aspect)
+        there = {chunk.span for chunk in self.chunks(content_hash)}
+        chunks = [chunk for chunk in chunks if chunk.span in there]
+        if not chunks:
+            return
+        vectors = self._checked([chunk.embedding for chunk in chunks])  # [n, dim]
+        for start in range(0, len(chunks), _UPSERT_POINTS):
+            batch = range(start, min(start + _UPSERT_POINTS, len(chunks)))
+            self._require_room(len(batch), (), vectors[0].nbytes)
+            points = [
+                qdrant.PointVectors(
+                    point_id(content_hash, chunks[i].span), {name: _as_vector(vectors[i])}
+                )
+                for i in batch
+            ]
+            self._update(qdrant.UpdateOperation.update_vectors(points))
+
     def contents(self) -> Iterator[StoredContent]:
         """All that is stored, by content hash, without the vectors. 1 s for 100,000 chunks."""
+        return self._contents(None)
+
+    def _contents(self, of: qdrant.Filter | None) -> Iterator[StoredContent]:
         tallies: dict[str, _Tally] = {}
-        for payload in self._payloads():
+        for payload in self._payloads(of):
             content_hash = payload[CONTENT_HASH]
             if content_hash not in tallies:
                 tallies[content_hash] = _Tally(payload)
@@ -318,9 +396,24 @@ class EdgeCollection:
             raise ValueError("not a vector: a number in it is not finite")
         return vectors
 
-    def _near(self, embedding: Embedding) -> qdrant.Query:
+    def _near(self, embedding: Embedding, aspect: str | None) -> qdrant.Query:
         [vector] = self._checked([embedding])
-        return qdrant.Query.Nearest(_as_vector(vector))
+        using = None if aspect is None else self._vector_of(aspect)
+        return qdrant.Query.Nearest(_as_vector(vector), using)
+
+    def _vector_of(self, aspect: str) -> str:
+        """As Qdrant names it.
+
+        Raises:
+            CollectionError: there is no such aspect.
+        """
+        if self._info.aspect(aspect) is None:
+            known = ", ".join(known.name for known in self._info.aspects)
+            raise CollectionError(
+                f"there is no aspect {aspect} in {self._folder}",
+                hint=f"there are: {known}" if known else "alm2vec index --aspect adds one",
+            )
+        return f"{_ASPECT}{aspect}"
 
     def _ranked(
         self,
@@ -386,7 +479,7 @@ class EdgeCollection:
                 limit=_SCROLL_POINTS,
                 filter=of,
                 with_payload=True,
-                with_vector=with_vector,
+                with_vector=[_PLAIN] if with_vector else False,
             )
             with self._shard() as shard:
                 records, offset = shard.scroll(page)
@@ -443,6 +536,11 @@ def _matches(points: Sequence[qdrant.ScoredPoint], where: SearchFilter) -> list[
     matches = [to_match(point.payload or {}, point.score, where) for point in points]
     meant = [match for match in matches if match is not None]
     return sorted(meant, key=lambda m: (-m.score, m.content_hash, m.span))
+
+
+def _only(vector: Any) -> Any:
+    """Qdrant Edge gives the plain vector as it is, and those of aspects by their names."""
+    return next(iter(vector.values()), None) if isinstance(vector, dict) else vector
 
 
 def _within_bounds(match: Match) -> Match:

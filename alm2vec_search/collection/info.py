@@ -11,14 +11,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from alm2vec_search.collection.base import CollectionInfo
+from alm2vec_search.domain import Aspect
 from alm2vec_search.errors import CollectionError, IncompatibleCollection
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _INFO = "collection.json"
-_FORMAT = 1  # of the file, and of the payloads
+_FORMAT = 2  # of the file, and of the payloads
 REBUILD_HINT = "index again with --rebuild, or use another index with --store"
+
+
+class _OtherFormat(Exception):
+    """Said to be whole, and of another version. The message says of which."""
 
 
 def read_info(folder: Path) -> CollectionInfo | None:
@@ -34,6 +39,10 @@ def read_info(folder: Path) -> CollectionInfo | None:
         return None
     except OSError as error:
         raise CollectionError(f"{path} can't be read: {error.strerror}") from error
+    except _OtherFormat as error:
+        raise CollectionError(
+            f"the index in {folder} was made by {error} of alm2vec", hint=REBUILD_HINT
+        ) from error
     except (ValueError, TypeError) as error:
         raise CollectionError(
             f"{path} is damaged, or of a later version of alm2vec",
@@ -75,9 +84,13 @@ def require_compatible(folder: Path, *, expected: CollectionInfo, found: Collect
 
 def _parse(document: Any) -> CollectionInfo:
     """ValueError or TypeError if it isn't what `write_info` writes."""
-    if not isinstance(document, dict) or document.pop("format", None) != _FORMAT:
-        raise ValueError("not of this format")
-    info = CollectionInfo(**document)
+    if not isinstance(document, dict):
+        raise TypeError("not an info")
+    if (form := document.pop("format", None)) != _FORMAT:
+        is_older = isinstance(form, int) and form < _FORMAT
+        raise _OtherFormat("an earlier version" if is_older else "a later version")
+    aspects = tuple(Aspect(**aspect) for aspect in document.pop("aspects", ()))
+    info = CollectionInfo(**document, aspects=aspects)
     texts = (info.fingerprint, info.chunking, info.model)
     if not all(isinstance(text, str) for text in texts) or not isinstance(info.embedding_dim, int):
         raise TypeError("not an info")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,7 @@ from alm2vec_search.domain import Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alm2vec_search.domain import Hit
+    from alm2vec_search.domain import Aspect, Hit, Question
     from alm2vec_search.queries import Asked
 
 ASK = "What is asked"
@@ -61,6 +62,15 @@ def search(
             rich_help_panel=ASK,
         ),
     ] = 30,
+    aspect: Annotated[
+        str | None,
+        typer.Option(
+            "--aspect",
+            metavar="NAME",
+            help="What counts, as it was indexed beforehand: see alm2vec index --aspect.",
+            rich_help_panel=ASK,
+        ),
+    ] = None,
     more: Annotated[
         list[str] | None,
         typer.Option(
@@ -255,12 +265,19 @@ def search(
         searcher = build_searcher(settings, collection, say)
         if form is Format.CSV:
             write_csv_header()
+        info = collection.info
+        if aspect is not None and info.aspect(aspect) is None:
+            known = ", ".join(a.name for a in info.aspects)
+            raise QueryError(
+                f"the index has no aspect {aspect}",
+                hint=f"it has {known}" if known else "alm2vec index --aspect adds one",
+            )
         for item in asked:
             question = item.load(searcher.sampling_rate, split=split)
+            chosen = info.aspect(aspect) if aspect else info.aspect_asked(item.instruction or "")
             started = time.perf_counter()
-            hits = searcher.search(question, options)
-            if question.instruction:
-                _say_way(hits, options.reembed, time.perf_counter() - started)
+            hits = searcher.search(question, replace(options, aspect=chosen))
+            _say_way(hits, question, chosen, time.perf_counter() - started)
             _write(hits, form, query_id=item.id)
             found += hits
     _listen(found, cut, play=play)
@@ -268,13 +285,17 @@ def search(
         raise typer.Exit(1)
 
 
-def _say_way(hits: Sequence[Hit], n_asked: int, seconds: float) -> None:
+def _say_way(
+    hits: Sequence[Hit], question: Question, aspect: Aspect | None, seconds: float
+) -> None:
     """Which way a question with an instruction went, and what that took."""
     from alm2vec_search.terminal import length, say
 
-    if any(hit.reembedded for hit in hits):
-        say(f"the best {n_asked} were heard again under the instruction: {length(seconds)}")
-    else:
+    if aspect is not None:
+        say(f"by the aspect {aspect.name}: {aspect.instruction}")
+    elif any(hit.reembedded for hit in hits):
+        say(f"the best were heard again under the instruction: {length(seconds)}")
+    elif question.instruction:
         say("only the question was read under the instruction, not the sounds")
 
 
