@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from alm2vec_search.audio.choosing import open_decoder
 from alm2vec_search.audio.source import open_source
-from alm2vec_search.errors import DecodeError, EmptyAudio
+from alm2vec_search.errors import EmptyAudio
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from alm2vec_search.audio.decoder import Decoder
     from alm2vec_search.domain import TimeSpan
 
 
@@ -24,35 +31,48 @@ def cut_clip(path: Path, span: TimeSpan, out: Path) -> None:
         EmptyAudio: it has no sound in that stretch.
         OSError: `out` can't be written.
     """
+    draft = out.with_name(f".{out.name}.part")
+    try:
+        with closing(open_source(path)) as source, closing(open_decoder(source)) as decoder:
+            if not _write(_stretch(decoder, span), draft, decoder):
+                raise EmptyAudio(path, f"there is no sound at {span.start_s:.1f} s")
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _stretch(decoder: Decoder, span: TimeSpan) -> Iterator[NDArray[np.float32]]:
+    """Frames [n, channels] of the stretch; up to the seam, where a file is glued together."""
+    rate, channels = decoder.info.sampling_rate, decoder.info.channels
+    start = round(span.start_s * rate)
+    left = round(span.end_s * rate) - start
+    for block in decoder.blocks(start):
+        if block.sampling_rate != rate or block.frames.shape[1] != channels:
+            return
+        yield block.frames[:left]
+        left -= len(block.frames[:left])
+        if left <= 0:
+            return
+
+
+def _write(blocks: Iterator[NDArray[np.float32]], out: Path, decoder: Decoder) -> int:
+    """How many frames were written.
+
+    Raises:
+        OSError: they can't be.
+    """
     import soundfile
 
-    source = open_source(path)
+    rate, channels, n_frames = decoder.info.sampling_rate, decoder.info.channels, 0
+    # By descriptor: libsndfile is given no names that aren't text.
+    descriptor = os.open(out, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o666)
     try:
-        decoder = open_decoder(source)
-        try:
-            rate, channels = decoder.info.sampling_rate, decoder.info.channels
-            start, end = round(span.start_s * rate), round(span.end_s * rate)
-            draft = out.with_name(f".{out.name}.part")
-            try:
-                with soundfile.SoundFile(
-                    str(draft), "w", rate, channels, "PCM_24", format="WAV"
-                ) as file:
-                    left = end - start
-                    for block in decoder.blocks(start):
-                        if block.sampling_rate != rate or block.frames.shape[1] != channels:
-                            break  # a file glued together from several: up to the seam
-                        file.write(block.frames[:left])
-                        left -= len(block.frames[:left])
-                        if left <= 0:
-                            break
-                if left == end - start:
-                    raise EmptyAudio(path, f"there is no sound at {span.start_s:.1f} s")
-                draft.replace(out)
-            finally:
-                draft.unlink(missing_ok=True)
-        finally:
-            decoder.close()
+        with soundfile.SoundFile(
+            descriptor, "w", rate, channels, "PCM_24", format="WAV", closefd=True
+        ) as file:
+            for frames in blocks:
+                file.write(frames)
+                n_frames += len(frames)
     except soundfile.LibsndfileError as error:
-        raise DecodeError(path, f"{out} can't be written: {error}") from error
-    finally:
-        source.close()
+        raise OSError(f"{out.name} can't be written: {error.error_string}") from error
+    return n_frames

@@ -149,7 +149,9 @@ def write_csv_header() -> None:
 def _write_csv(hits: Sequence[Hit], query_id: Any) -> None:
     rows = csv.DictWriter(sys.stdout, CSV_COLUMNS, extrasaction="ignore", restval="")
     for rank, hit in enumerate(hits, start=1):
-        told = record(hit, rank) | {"path": printable(str(hit.path))}
+        told = record(hit, rank)
+        for key in ("path", "library"):  # bytes that are no text; a line break may stay
+            told[key] = told[key].encode("utf-8", "backslashreplace").decode()
         rows.writerow({"id": "" if query_id is None else query_id, **told})
 
 
@@ -181,9 +183,10 @@ def _write_labels(hits: Sequence[Hit]) -> None:
 
 def _write_regions(hits: Sequence[Hit]) -> None:
     """A list for Reaper's region manager."""
+    ordered = _of_one_file(hits, Format.REAPER)
     rows = csv.writer(sys.stdout)
     rows.writerow(("#", "Name", "Start", "End", "Length"))
-    for number, hit in enumerate(_of_one_file(hits, Format.REAPER), start=1):
+    for number, hit in enumerate(ordered, start=1):
         span = hit.span
         times = (f"{t:.6f}" for t in (span.start_s, span.end_s, span.duration_s))
         rows.writerow((f"R{number}", _label(hit), *times))

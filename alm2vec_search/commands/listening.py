@@ -69,5 +69,6 @@ def cut_clips(hits: Sequence[Hit], folder: Path) -> None:
 
 
 def _clip_name(rank: int, hit: Hit) -> str:
-    stem = "".join(c if c.isprintable() else "_" for c in hit.path.stem)[:80]
+    printable = "".join(c if c.isprintable() else "_" for c in hit.path.stem)
+    stem = printable.encode()[:80].decode(errors="ignore")  # names are limited in bytes
     return f"{rank:03d} {stem} {hit.span.start_s:.2f}-{hit.span.end_s:.2f}.wav"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -192,6 +194,127 @@ class TestSearch:
         text = alm2vec("status").out
         assert str(SAMPLES) in text
         assert "model      small" in text
+
+
+@pytest.mark.usefixtures("on_samples")
+class TestSearchFlags:
+    """What narrows an answer, what it is asked with, and how it is written."""
+
+    def test_where_keeps_what_meets_the_condition(self, alm2vec: CommandLine) -> None:
+        search = ("search", "church bells", "--json", "-k", "99")
+        every = alm2vec(*search).records
+        narrowed = alm2vec(*search, "--where", 'duration<5 and path:"animals/*"').records
+        animals = str(SAMPLES / "animals") + os.sep
+        expected = {r["path"] for r in every if r["duration_s"] < 5 and animals in r["path"]}
+        assert 0 < len(expected) < len(every)
+        assert {record["path"] for record in narrowed} == expected
+
+    def test_a_condition_that_is_wrong_is_shown_where(self, alm2vec: CommandLine) -> None:
+        condition = "duration<10 and colour:red"
+        answer = alm2vec("search", "bells", "--where", condition)
+        assert (answer.exit_code, answer.out) == (2, "")
+        what, shown, mark, hint = answer.err.splitlines()
+        assert what == "error: in the condition: there is no field colour (column 17)"
+        assert shown == f"  {condition}"
+        assert mark == "  " + " " * condition.index("colour") + "^"
+        assert hint.startswith("hint: one of duration, ")
+
+    def test_nothing_is_strong_enough(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec(
+            *("search", "a helicopter taking off", "--min", "strong", "--fail-if-empty")
+        )
+        assert (answer.exit_code, answer.out, answer.err) == (1, "", "nothing found\n")
+
+    def test_only_what_is_strong(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec(
+            *("search", "rooster crowing", "--min", "strong", "--fail-if-empty", "--json")
+        )
+        assert answer.exit_code == 0
+        assert {record["verdict"] for record in answer.records} == {"strong"}
+
+    def test_more_of_this_and_less_of_that(self, alm2vec: CommandLine) -> None:
+        search = ("search", "bells", "--json", "-k", "3", "--words", "0")
+        more = alm2vec(*search, "--more", "2:running water").records
+        less = alm2vec(*search, "--less", "2:running water").records
+        water = {}
+        for weight, records in ((2, more), (-2, less)):
+            clauses = [[(c["clause"], c["weight"]) for c in r["clauses"]] for r in records]
+            assert clauses == [[("bells", 1), ("running water", weight)]] * 3
+            water[weight] = np.mean([r["clauses"][1]["score"] for r in records])
+        assert water[2] > water[-2] + 0.1
+
+    def test_nothing_but_what_is_not_wanted(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec("search", "--less", "music")
+        assert (answer.exit_code, answer.out) == (2, "")
+
+    def test_split_at_commas(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec("search", "dog barking, a woman speaks", "--split", "--json", "-k", "2")
+        assert len(answer.records) == 2
+        for record in answer.records:
+            assert [clause["clause"] for clause in record["clauses"]] == [
+                "dog barking",
+                "a woman speaks",
+            ]
+            assert len({clause["score"] for clause in record["clauses"]}) == 2
+
+    def test_one_of_each_folder(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec("search", "bells", "--per-folder", "1", "-k", "99", "--paths")
+        folders = [Path(path).parent for path in answer.out.splitlines()]
+        assert sorted(folders) == sorted(path for path in SAMPLES.iterdir() if path.is_dir())
+
+    def test_names_count_unless_they_are_told_not_to(self, alm2vec: CommandLine) -> None:
+        search = ("search", "hillside", "--json", "-k", "3")
+        by_name = alm2vec(*search).records
+        by_sound = alm2vec(*search, "--words", "0").records
+        assert by_name[0]["path"].endswith("hillside.flac")
+        assert by_name[0]["words_score"] > 0
+        assert not any("words_score" in record for record in by_sound)
+        scores = [record["score"] for record in by_sound]
+        assert scores == sorted(scores, reverse=True)
+
+    def test_csv(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec("search", "bells", "--format", "csv", "-k", "2")
+        rows = list(csv.DictReader(io.StringIO(answer.out, newline="")))
+        assert [row["rank"] for row in rows] == ["1", "2"]
+        assert all(Path(row["path"]).is_file() for row in rows)
+        assert all(row["verdict"] in {"strong", "likely", "weak"} for row in rows)
+
+    def test_labels_of_one_file(self, alm2vec: CommandLine) -> None:
+        field = SAMPLES / "field" / "ZOOM0021.opus"
+        search = ("search", "rooster crowing", "--format", "audacity", "--all-chunks")
+        answer = alm2vec(*search, "--under", field, "-k", "3")
+        starts = [float(line.split("\t")[0]) for line in answer.out.splitlines()]
+        assert len(starts) == 3
+        assert starts == sorted(starts)
+        assert 150 in starts
+
+    def test_labels_of_several_files_are_refused(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec("search", "rooster crowing", "--format", "audacity")
+        assert (answer.exit_code, answer.out) == (2, "")
+        error, hint = answer.err.splitlines()[-2:]
+        assert error == "error: audacity is about one file, and the hits lie in several"
+        assert hint.startswith("hint: stay within one with --under FILE")
+
+    @pytest.mark.parametrize("other", ["--json", "--paths", "-0"])
+    def test_one_format_at_a_time(self, alm2vec: CommandLine, other: str) -> None:
+        answer = alm2vec("search", "bells", "--format", "csv", other)
+        assert (answer.exit_code, answer.out) == (2, "")
+        assert answer.err.startswith("error: --format, --json, --paths and -0 exclude each other")
+
+    def test_clips(self, alm2vec: CommandLine, tmp_path: Path) -> None:
+        search = ("search", "rooster crowing", "--json", "-k", "2", "--cut", tmp_path / "clips")
+        answer = alm2vec(*search)
+        assert answer.exit_code == 0
+        clips = sorted((tmp_path / "clips").iterdir())
+        for clip, record in zip(clips, answer.records, strict=True):
+            assert clip.name.startswith(f"{record['rank']:03d} {Path(record['path']).stem} ")
+            info = soundfile.info(clip)
+            duration_s = record["end_s"] - record["start_s"]
+            assert info.duration == pytest.approx(duration_s, abs=0.002)
+            assert info.samplerate == record["sampling_rate"]
+        again = alm2vec(*search)
+        assert again.exit_code == 2
+        assert f"{clips[0]} is there already" in again.err
 
 
 AUDIO_IN_SAMPLES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a"}

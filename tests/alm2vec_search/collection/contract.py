@@ -35,7 +35,7 @@ from alm2vec_search.conditions import (
     fold,
     holds,
 )
-from alm2vec_search.domain import Content, EmbeddedChunk, Notes, Place, TimeSpan
+from alm2vec_search.domain import Aspect, Content, EmbeddedChunk, Notes, Place, TimeSpan
 from alm2vec_search.errors import CollectionError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ INFO = CollectionInfo(
     fingerprint="3f2a90c1d4e5f607", chunking="10s/10s", embedding_dim=DIM, model="small"
 )
 LIBRARY = Path("/home/ana/music")
+SPEAKER = Aspect("speaker", "who is speaking?")
 EVERYTHING = SearchFilter(include_silent=True)
 
 
@@ -471,6 +472,71 @@ class CollectionContract:
         np.testing.assert_allclose([chunk.embedding for chunk in chunks], vectors, atol=1e-6)
         assert all(chunk.silent for chunk in collection.chunks(a_hash(2)))
         assert collection.chunks(a_hash(3)) == []
+
+    # Aspects
+
+    def test_an_aspect_has_vectors_of_its_own(self, collection: Collection) -> None:
+        put(collection, 1, [axis(0), axis(1)])
+        put(collection, 2, [axis(2)])
+        collection.add_aspect(SPEAKER)
+        collection.add_aspect(SPEAKER)
+        assert collection.info.aspects == (SPEAKER,)
+        assert [s.content.content_hash for s in collection.lacking("speaker")] == [
+            a_hash(1),
+            a_hash(2),
+        ]
+        assert collection.nearest(axis(5), limit=5, aspect="speaker") == []
+        collection.put_aspect("speaker", a_hash(1), chunks_of([axis(5), axis(6)]))
+        assert [s.content.content_hash for s in collection.lacking("speaker")] == [a_hash(2)]
+        assert keys(collection.nearest(axis(6), limit=5, aspect="speaker"))[0] == (1, 10.0)
+        found = collection.nearest_contents(axis(6), limit=5, aspect="speaker")
+        assert [(m.content_hash, m.score) for m in found] == [(a_hash(1), 1)]
+        np.testing.assert_allclose(collection.embeddings(found, "speaker"), [axis(6)])
+        np.testing.assert_allclose(collection.embeddings(found), [axis(1)])
+        assert keys(collection.nearest(axis(1), limit=1)) == [(1, 10.0)]
+
+    def test_what_is_put_in_again_lacks_its_aspect(self, collection: Collection) -> None:
+        collection.add_aspect(SPEAKER)
+        put(collection, 1, [axis(0)])
+        collection.put_aspect("speaker", a_hash(1), chunks_of([axis(5)]))
+        put(collection, 1, [axis(0)])
+        assert len(list(collection.lacking("speaker"))) == 1
+
+    def test_new_places_keep_the_aspect(self, collection: Collection) -> None:
+        collection.add_aspect(SPEAKER)
+        put(collection, 1, [axis(0)])
+        collection.put_aspect("speaker", a_hash(1), chunks_of([axis(5)]))
+        collection.set_places(a_hash(1), [a_place("/elsewhere.wav")])
+        assert list(collection.lacking("speaker")) == []
+
+    def test_an_aspect_is_given_only_to_chunks_that_are_there(self, collection: Collection) -> None:
+        collection.add_aspect(SPEAKER)
+        put(collection, 1, [axis(0)])
+        collection.put_aspect("speaker", a_hash(1), chunks_of([axis(5), axis(6)]))
+        collection.put_aspect("speaker", a_hash(9), chunks_of([axis(5)]))
+        assert collection.count() == 1
+        with pytest.raises(ValueError, match="not finite"):
+            collection.put_aspect("speaker", a_hash(1), chunks_of([axis(5) * np.float32("nan")]))
+
+    def test_an_aspect_is_removed(self, collection: Collection) -> None:
+        collection.add_aspect(SPEAKER)
+        put(collection, 1, [axis(0)])
+        collection.put_aspect("speaker", a_hash(1), chunks_of([axis(5)]))
+        collection.remove_aspect("speaker")
+        collection.remove_aspect("speaker")
+        assert collection.info.aspects == ()
+        with pytest.raises(CollectionError, match="no aspect speaker"):
+            collection.nearest(axis(5), limit=1, aspect="speaker")
+        collection.add_aspect(Aspect("speaker", "another question"))
+        assert len(list(collection.lacking("speaker"))) == 1
+        assert keys(collection.nearest(axis(0), limit=1)) == [(1, 0.0)]
+
+    def test_an_aspect_keeps_its_question(self, collection: Collection) -> None:
+        collection.add_aspect(SPEAKER)
+        with pytest.raises(CollectionError, match="asks another thing"):
+            collection.add_aspect(Aspect("speaker", "another question"))
+        assert collection.info.aspect_asked(" who is speaking? ") == SPEAKER
+        assert collection.info.aspect_asked("who?") is None
 
     def test_under_and_silence(self, collection: Collection) -> None:
         put(collection, 1, [axis(0)], paths=["/a/x.wav"], silent=True)

@@ -26,10 +26,12 @@ pytest.register_assert_rewrite("contract")  # it holds tests, but isn't named li
 
 from contract import (  # noqa: E402  after the line above
     INFO,
+    SPEAKER,
     CollectionContract,
     a_hash,
     a_place,
     axis,
+    chunks_of,
     keys,
     put,
     unit_vectors,
@@ -295,6 +297,23 @@ class TestMishaps:
         with pytest.raises(CollectionError, match="can't be used"):
             EdgeCollection.open(folder)
         capfd.readouterr()  # it says more on stderr than anyone wants to know
+
+    def test_an_index_of_an_earlier_version(self, folder: Path) -> None:
+        EdgeCollection.create(folder, INFO).close()
+        info = folder / "collection.json"
+        info.write_text(info.read_text().replace('"format": 2', '"format": 1'))
+        with pytest.raises(CollectionError, match="made by an earlier version") as caught:
+            EdgeCollection.open(folder)
+        assert "--rebuild" in (caught.value.hint or "")
+
+    def test_aspects_are_remembered(self, folder: Path) -> None:
+        with EdgeCollection.create(folder, INFO) as collection:
+            put(collection, 1, [axis(0)])
+            collection.add_aspect(SPEAKER)
+            collection.put_aspect("speaker", a_hash(1), chunks_of([axis(5)]))
+        with EdgeCollection.open_or_create(folder, INFO) as collection:
+            assert collection.info.aspects == (SPEAKER,)
+            assert len(collection.nearest(axis(5), limit=1, aspect="speaker")) == 1
 
     def test_half_a_content(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with EdgeCollection.create(folder, INFO) as collection:
