@@ -17,7 +17,7 @@ import typer
 
 import indexer.cli
 import trainer.cli
-from alm2vec_search.commands import bench, duplicates, embed, model, search
+from alm2vec_search.commands import bench, duplicates, embed, model, saved, search
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
 from alm2vec_search.terminal import INTERRUPTED, say, say_error
 
@@ -42,6 +42,7 @@ app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
 app.command()(embed.embed)
 app.command()(bench.bench)
+app.add_typer(saved.app, name="saved")
 app.add_typer(model.app, name="model")
 app.add_typer(trainer.cli.app, name="train")
 

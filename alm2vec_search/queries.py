@@ -76,14 +76,24 @@ def split_clauses(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"[,;]", text) if part.strip()]
 
 
+def split_weight(item: str) -> tuple[str, str]:
+    """What says how much an item counts, if anything does, and the rest.
+
+    >>> split_weight("2:thunder"), split_weight("thunder: near")
+    (('2:', 'thunder'), ('', 'thunder: near'))
+    """
+    match = re.fullmatch(r"((?:\d+(?:\.\d*)?|\.\d+):)(.*)", item, re.DOTALL)
+    return (match[1], match[2].strip()) if match else ("", item.strip())
+
+
 def _weighted(item: str, sampling_rate: int, instruction: str | None) -> Clause:
     """Words or a sound, and how much they count.
 
     Raises:
         QueryError: nothing is asked for, it counts nothing, or the sound can't be read.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+):(.*)", item, re.DOTALL)
-    weight, what = (float(match[1]), match[2].strip()) if match else (1.0, item.strip())
+    prefix, what = split_weight(item)
+    weight = float(prefix.removesuffix(":")) if prefix else 1.0
     if not what or weight == 0 or not math.isfinite(weight):
         raise QueryError(f"{item!r} asks for nothing", hint="give words or a file, as in 2:thunder")
     path, _ = parse_like(what)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +21,9 @@ from alm2vec_search.domain import Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alm2vec_search.domain import Aspect, Hit, Question
+    from alm2vec_search.domain import Hit
     from alm2vec_search.queries import Asked
+    from alm2vec_search.search_request import Answer
 
 ASK = "What is asked"
 NARROW = "Which of it"
@@ -93,16 +92,15 @@ def search(
         ),
     ] = False,
     words_weight: Annotated[
-        float | None,
+        float,
         typer.Option(
             "--words",
             metavar="W",
             min=0,
-            help="How much names, tags and notes count, beside 1 for the sound; 0 is not at all. "
-            "[default: 0.3]",
+            help="How much names, tags and notes count, beside 1 for the sound; 0 is not at all.",
             rich_help_panel=ASK,
         ),
-    ] = None,
+    ] = 0.3,
     queries: Annotated[
         str | None,
         typer.Option(
@@ -204,6 +202,15 @@ def search(
         bool,
         typer.Option("--play", help="Play the hits, one after the other.", rich_help_panel=SHOW),
     ] = False,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            "--save",
+            metavar="NAME",
+            help="Keep this search: alm2vec saved run NAME asks it again.",
+            rich_help_panel=SHOW,
+        ),
+    ] = None,
     store: StoreOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
@@ -219,36 +226,21 @@ def search(
 
     alm2vec search "dog barking" -0 | xargs -0 mpv
     """
-    from alm2vec_search.collection.base import SearchFilter
-    from alm2vec_search.commands.hits import write_csv_header
     from alm2vec_search.errors import QueryError
     from alm2vec_search.queries import Asked, read_queries, require_asked
-    from alm2vec_search.search import WORDS_WEIGHT, SearchOptions, Together
+    from alm2vec_search.saved_searches import SavedSearches
+    from alm2vec_search.search_request import SearchRequest
     from alm2vec_search.settings import load_settings
-    from alm2vec_search.shaping import Shape
     from alm2vec_search.terminal import data_for_a_pipe, say
-    from alm2vec_search.where import parse_where
     from alm2vec_search.wiring import build_searcher, open_collection
 
     settings = load_settings(
         store=store, model=model, device=device, trust_remote_code=trust_remote_code
     )
-    form = _format(form, as_json=as_json, as_paths=as_paths, as_paths_nul=as_paths_nul)
-    options = SearchOptions(
-        limit=limit,
-        where=SearchFilter(
-            _absolute(under), include_silent, (where and parse_where(where)) or None
-        ),
-        shape=Shape(per_folder, all_chunks),
-        together=Together.RANKS if split else Together.VECTOR,
-        words_weight=WORDS_WEIGHT if words_weight is None else words_weight,
-        least=least,
-        collapse=not keep_copies,
-        reembed=reembed,
-    )
+    form = chosen_format(form, as_json=as_json, as_paths=as_paths, as_paths_nul=as_paths_nul)
     asked: Sequence[Asked]
     if queries is not None:
-        if text or like or more or less or instruction:
+        if text or like or more or less or instruction or save:
             raise QueryError("both a query and --queries were given", hint="give one of them")
         asked = read_queries(queries)
     else:
@@ -260,46 +252,71 @@ def search(
             less=tuple(less or ()),
         )
         asked = [require_asked(one)]
+    requests = [
+        SearchRequest(
+            asked=item,
+            split=split,
+            words=words_weight,
+            aspect=aspect,
+            reembed=reembed,
+            where=where,
+            under=None if under is None else str(under),
+            min=least,
+            per_folder=per_folder,
+            all_chunks=all_chunks,
+            keep_copies=keep_copies,
+            include_silent=include_silent,
+            limit=limit,
+        )
+        for item in asked
+    ]
+    for request in requests:
+        request.options()  # what is wrong with them is known before the model is loaded
     found: list[Hit] = []
     with open_collection(settings) as collection, data_for_a_pipe():
         searcher = build_searcher(settings, collection, say)
-        if form is Format.CSV:
-            write_csv_header()
-        info = collection.info
-        if aspect is not None and info.aspect(aspect) is None:
-            known = ", ".join(a.name for a in info.aspects)
-            raise QueryError(
-                f"the index has no aspect {aspect}",
-                hint=f"it has {known}" if known else "alm2vec index --aspect adds one",
-            )
-        for item in asked:
-            question = item.load(searcher.sampling_rate, split=split)
-            chosen = info.aspect(aspect) if aspect else info.aspect_asked(item.instruction or "")
+        for number, request in enumerate(requests):
             started = time.perf_counter()
-            hits = searcher.search(question, replace(options, aspect=chosen))
-            _say_way(hits, question, chosen, time.perf_counter() - started)
-            _write(hits, form, query_id=item.id)
-            found += hits
+            answer = request.run(searcher, collection.info)
+            _say_way(answer, time.perf_counter() - started)
+            is_first = number == 0
+            write_answer(answer.hits, form, query_id=request.asked.id, is_first=is_first)
+            found += answer.hits
+        if save is not None:
+            searches = SavedSearches(settings.store_path)
+            searches.save(save, requests[0])
+            searches.named(save).see(found)
+            searches.write()
+            say(f"saved as {save}: alm2vec saved run {save}")
     _listen(found, cut, play=play)
     if fail_if_empty and not found:
         raise typer.Exit(1)
 
 
-def _say_way(
-    hits: Sequence[Hit], question: Question, aspect: Aspect | None, seconds: float
-) -> None:
+def _say_way(answer: Answer, seconds: float) -> None:
     """Which way a question with an instruction went, and what that took."""
     from alm2vec_search.terminal import length, say
 
-    if aspect is not None:
-        say(f"by the aspect {aspect.name}: {aspect.instruction}")
-    elif any(hit.reembedded for hit in hits):
+    if answer.aspect is not None:
+        say(f"by the aspect {answer.aspect.name}: {answer.aspect.instruction}")
+    elif any(hit.reembedded for hit in answer.hits):
         say(f"the best were heard again under the instruction: {length(seconds)}")
-    elif question.instruction:
+    elif answer.question.instruction:
         say("only the question was read under the instruction, not the sounds")
 
 
-def _format(form: Format | None, *, as_json: bool, as_paths: bool, as_paths_nul: bool) -> Format:
+def chosen_format(
+    form: Format | None,
+    *,
+    as_json: bool = False,
+    as_paths: bool = False,
+    as_paths_nul: bool = False,
+) -> Format:
+    """What the flags say; a table on a terminal, and lines into a pipe, where they say nothing.
+
+    Raises:
+        QueryError: they say different things.
+    """
     from alm2vec_search.errors import QueryError
 
     if (form is not None) + as_json + as_paths + as_paths_nul > 1:
@@ -313,16 +330,20 @@ def _format(form: Format | None, *, as_json: bool, as_paths: bool, as_paths_nul:
     return form or (Format.TABLE if sys.stdout.isatty() else Format.LINES)
 
 
-def _absolute(under: Path | None) -> Path | None:
-    """As the index has it: with the links of its folders resolved."""
-    return None if under is None else Path(os.path.realpath(under.expanduser()))
+def write_answer(
+    hits: Sequence[Hit], form: Format, *, query_id: Any = None, is_first: bool = True
+) -> None:
+    """Hits on stdout, and on stderr what is to be said of them.
 
-
-def _write(hits: Sequence[Hit], form: Format, *, query_id: Any) -> None:
-    from alm2vec_search.commands.hits import write_hits
+    Args:
+        is_first: of several answers; a header is written before it alone.
+    """
+    from alm2vec_search.commands.hits import write_csv_header, write_hits
     from alm2vec_search.terminal import printable, say
 
     about = "" if query_id is None else f"{printable(str(query_id))}: "
+    if form is Format.CSV and is_first:
+        write_csv_header()
     if not hits:
         say(f"{about}nothing found")
         return

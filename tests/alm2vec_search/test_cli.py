@@ -226,9 +226,7 @@ class TestSearchFlags:
         assert (answer.exit_code, answer.out, answer.err) == (1, "", "nothing found\n")
 
     def test_only_what_is_strong(self, alm2vec: CommandLine) -> None:
-        answer = alm2vec(
-            *("search", "rooster crowing", "--min", "strong", "--fail-if-empty", "--json")
-        )
+        answer = alm2vec(*("search", "dog barking", "--min", "strong", "--fail-if-empty", "--json"))
         assert answer.exit_code == 0
         assert {record["verdict"] for record in answer.records} == {"strong"}
 

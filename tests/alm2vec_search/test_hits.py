@@ -98,9 +98,7 @@ class TestCsv:
         (row,) = rows_of([at(name)], capsys)
         assert row["path"] == f"/music/{name}"
 
-    def test_a_line_break_in_a_name_comes_back(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_line_break_in_a_name_comes_back(self, capsys: pytest.CaptureFixture[str]) -> None:
         first, second = rows_of([at("a\nb.wav"), at("c.wav")], capsys)
         assert (first["path"], second["path"]) == ("/music/a\nb.wav", "/music/c.wav")
 

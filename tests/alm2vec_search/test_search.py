@@ -248,6 +248,12 @@ class TestByRank:
         assert sorted(names) == ["a", "apart", "at once", "b", "c"]
         assert hits[0].span == TimeSpan(2, 4)
 
+    def test_a_file_is_shown_where_all_is_heard(self, scenes: Shelf) -> None:
+        scenes.put("in turn", "low", "high", "low+high")
+        hits = scenes.hits(split("low, high"), together=Together.RANKS)
+        spans = {hit.path.name: hit.span for hit in hits[:2]}
+        assert spans == {"at once": TimeSpan(2, 4), "in turn": TimeSpan(4, 6)}
+
     def test_clauses_have_scores_and_the_hit_their_mean(self, scenes: Shelf) -> None:
         best = scenes.hits(split("low, high"), together=Together.RANKS)[0]
         near = [float(scenes.vector("low", "high") @ scenes.question(w)) for w in ("low", "high")]
@@ -319,18 +325,36 @@ class TestWords:
         hits = named.hits(asked("low", less=("thunder",)), words_weight=WORDS_WEIGHT)
         assert [hit.words_score for hit in hits] == [None] * 3
 
-    def test_what_only_its_name_finds_has_a_cosine_too(self, shelf: Shelf) -> None:
+    @pytest.fixture
+    def full(self, shelf: Shelf) -> Shelf:
+        """So many files are near to `low` that what isn't, is found by its name only."""
         for number in range(CANDIDATES + 5):
-            shelf.put(f"{number}.wav", "low")
-        shelf.put("thunder.wav", "high", "middle+low")
+            shelf.put(f"{number}.wav", "low", "low")
+        return shelf
+
+    def test_what_only_its_name_finds_has_a_cosine_too(self, full: Shelf) -> None:
+        full.put("thunder.wav", "high", "middle+low")
         question = asked("low thunder")
-        assert "thunder" not in shelf.names(question, limit=CANDIDATES)
-        hits = shelf.hits(question, words_weight=3, limit=3)
-        best = hits[0]
+        assert "thunder" not in full.names(question, limit=CANDIDATES)
+        best, second = full.hits(question, words_weight=3, limit=2)
         assert (best.path.stem, best.span) == ("thunder", TimeSpan(2, 4))
-        near = shelf.vector("low", "middle") @ shelf.question("low thunder")
+        near = full.vector("low", "middle") @ full.question("low thunder")
         assert best.score == pytest.approx(float(near), abs=1e-4)
-        assert best.score < hits[1].score
+        assert best.score < second.score
+
+    def test_what_only_its_name_finds_is_narrowed_too(self, full: Shelf) -> None:
+        full.put("thunder.wav", "middle+low", "high")
+        where = SearchFilter(condition=parse_where("start>1"))
+        (best,) = full.hits(asked("low thunder"), words_weight=3, limit=1, where=where)
+        assert (best.path.stem, best.span) == ("thunder", TimeSpan(2, 4))
+
+    def test_each_that_only_its_name_finds_is_found(self, full: Shelf) -> None:
+        full.put("thunder.wav", "middle+low", "middle+low", "middle+low")
+        full.put("far thunder.wav", "high", "high")
+        hits = full.hits(
+            asked("low thunder"), words_weight=3, limit=2, shape=Shape(all_chunks=True)
+        )
+        assert sorted(hit.path.stem for hit in hits) == ["far thunder", "thunder"]
 
 
 class TestVerdicts:
