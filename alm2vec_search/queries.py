@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alm2vec_search.domain import Clause, Query, Question
 from alm2vec_search.errors import QueryError
-from alm2vec_search.query_audio import load_like, parse_like
+from alm2vec_search.query_audio import load_like, names_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MOST_WEIGHT = 1000
 Line = TypeVar("Line", bound=BaseModel)
 
 
@@ -36,7 +37,7 @@ class Asked(BaseModel):
 
     @property
     def is_empty(self) -> bool:
-        return not (self.text and self.text.strip()) and not self.like and not self.more
+        return not (self.text and self.text.strip(" \t\n,;")) and not self.like and not self.more
 
     def load(self, sampling_rate: int, *, split: bool = False) -> Question:
         """Read the sounds, at a sampling rate in Hz.
@@ -94,10 +95,12 @@ def _weighted(item: str, sampling_rate: int, instruction: str | None) -> Clause:
     """
     prefix, what = split_weight(item)
     weight = float(prefix.removesuffix(":")) if prefix else 1.0
-    if not what or weight == 0 or not math.isfinite(weight):
-        raise QueryError(f"{item!r} asks for nothing", hint="give words or a file, as in 2:thunder")
-    path, _ = parse_like(what)
-    if path.is_file():
+    if not what or not 0 < weight <= MOST_WEIGHT:
+        raise QueryError(
+            f"{shorten(item, 60)!r} asks for nothing that can be weighed",
+            hint=f"give words or a file, with a number up to {MOST_WEIGHT} in front: 2:thunder",
+        )
+    if names_a_file(what):
         query = Query(None, load_like(what, sampling_rate), instruction)
     else:
         query = Query(what, None, instruction)

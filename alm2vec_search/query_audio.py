@@ -26,7 +26,7 @@ def parse_like(text: str) -> tuple[Path, TimeSpan | None]:
     (PosixPath('rain.wav'), TimeSpan(start_s=2.5, end_s=4.0))
     """
     match = REGION.fullmatch(text)
-    if match is None or Path(text).exists():
+    if match is None or _exists(Path(text)):
         return Path(text).expanduser(), None
     try:
         span = TimeSpan(float(match["start"]), float(match["end"]))
@@ -36,6 +36,20 @@ def parse_like(text: str) -> tuple[Path, TimeSpan | None]:
             hint="a region is FILE@START-END, in seconds",
         ) from error
     return Path(match["path"]).expanduser(), span
+
+
+def names_a_file(text: str) -> bool:
+    """Whether it is a file, or a region of one, rather than words."""
+    match = REGION.fullmatch(text)
+    paths = [text] if match is None else [text, match["path"]]
+    return any(_exists(Path(path).expanduser()) for path in paths)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError, RuntimeError):  # longer than a name may be, or none at all
+        return False
 
 
 def load_like(text: str, sampling_rate: int) -> Waveform:

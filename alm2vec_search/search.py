@@ -160,8 +160,9 @@ class Searcher:
         vectors = asked.each if is_split else asked.vector[None]  # [c, dim]
         weights = asked.weights[asked.wanted] if is_split else np.ones(1, np.float32)  # [c]
         depth = max(n, CANDIDATES)
-        told = self._collection.by_words(words, limit=depth, where=options.where) if words else []
-        candidates = self._candidates(vectors, depth, told, options, is_split=is_split)
+        near = self._near(vectors, depth, options, is_split=is_split)
+        told = self._told(words, near, depth, options) if words else []
+        candidates = self._candidates(vectors, near, told, options)
         return self._fused(candidates, vectors, weights, told, options)[:n]
 
     def _nearest(
@@ -172,20 +173,35 @@ class Searcher:
             return partial(self._collection.nearest, aspect=name)
         return partial(self._collection.nearest_contents, aspect=name)
 
+    def _near(
+        self, vectors: Embeddings, depth: int, options: SearchOptions, *, is_split: bool
+    ) -> list[Match]:
+        """What is near to one of the vectors."""
+        # All that is asked for has to be in the same chunk, so that clauses are compared by chunk.
+        nearest = self._nearest(options, by_chunk=is_split)
+        return [m for vector in vectors for m in nearest(vector, limit=depth, where=options.where)]
+
+    def _told(
+        self, words: str, near: Sequence[Match], depth: int, options: SearchOptions
+    ) -> list[Match]:
+        """What is told of in words: of what is near, and the best of all there is."""
+        best = self._collection.by_words(words, limit=depth, where=options.where)
+        hashes = frozenset(m.content_hash for m in near) - {m.content_hash for m in best}
+        if not hashes:
+            return best
+        where = replace(options.where, contents=hashes)
+        return [*best, *self._collection.by_words(words, limit=len(hashes), where=where)]
+
     def _candidates(
         self,
         vectors: Embeddings,
-        depth: int,
+        near: Sequence[Match],
         told: Sequence[Match],
         options: SearchOptions,
-        *,
-        is_split: bool,
     ) -> list[Match]:
-        """What may be an answer: what is near to one of the vectors, and what is told of in words,
-        there the nearest chunk."""
-        # All that is asked for has to be in the same chunk, so that clauses are compared by chunk.
-        nearest = self._nearest(options, by_chunk=is_split)
-        found = [m for vector in vectors for m in nearest(vector, limit=depth, where=options.where)]
+        """What may be an answer: what is near, and of what is told of in words the nearest
+        chunk."""
+        found = list(near)
         if hashes := frozenset(m.content_hash for m in told) - {m.content_hash for m in found}:
             where = replace(options.where, contents=hashes)
             middle = vectors.mean(axis=0)

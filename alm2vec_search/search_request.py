@@ -13,7 +13,7 @@ from alm2vec_search.collection.base import SearchFilter
 from alm2vec_search.domain import Verdict
 from alm2vec_search.errors import QueryError
 from alm2vec_search.queries import Asked, split_weight
-from alm2vec_search.query_audio import parse_like
+from alm2vec_search.query_audio import names_a_file, parse_like
 from alm2vec_search.search import WORDS_WEIGHT, SearchOptions, Together
 from alm2vec_search.shaping import Shape
 from alm2vec_search.where import parse_where
@@ -118,4 +118,4 @@ def _absolute_like(text: str) -> str:
 def _absolute_if_a_file(item: str) -> str:
     """`2:ref.wav` → `2:/home/ana/ref.wav`; words stay."""
     prefix, what = split_weight(item)
-    return f"{prefix}{_absolute_like(what)}" if parse_like(what)[0].is_file() else item
+    return f"{prefix}{_absolute_like(what)}" if names_a_file(what) else item

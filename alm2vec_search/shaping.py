@@ -29,7 +29,7 @@ def shaped(ranked: Iterable[Match], shape: Shape) -> list[Match]:
     if shape.all_chunks:
         matches = without_overlaps(matches)
     else:
-        matches = _first_of_each(matches, lambda match: match.content_hash, most=1)
+        matches = _first_of_each(matches, _sound_of, most=1)
     if shape.per_folder is not None:
         matches = _first_of_each(
             matches, lambda match: str(match.places[0].path.parent), most=shape.per_folder
@@ -45,8 +45,7 @@ def with_copies(ranked: Iterable[Match]) -> list[Match]:
     """
     best: dict[object, Match] = {}
     for match in ranked:
-        sound = match.content.audio_hash or match.content_hash
-        key = (sound, match.span)
+        key = (_sound_of(match), match.span)
         if key in best:
             places = (*best[key].places, *match.places)
             best[key] = replace(best[key], places=_once(places))
@@ -59,14 +58,20 @@ def without_overlaps(ranked: Iterable[Match]) -> list[Match]:
     """Stretches of one file that overlap, as one: where any of them is, as good as the best."""
     kept: list[Match] = []
     for match in ranked:
-        at = next((i for i, other in enumerate(kept) if _overlap(match, other)), None)
-        if at is None:
+        joined = [i for i, other in enumerate(kept) if _overlap(match, other)]
+        if not joined:
             kept.append(match)
             continue
-        one, other = _stretch(kept[at]), _stretch(match)
-        stretch = TimeSpan(min(one.start_s, other.start_s), max(one.end_s, other.end_s))
-        kept[at] = replace(kept[at], stretch=stretch)
+        spans = [_stretch(match), *(_stretch(kept[i]) for i in joined)]
+        whole = TimeSpan(min(s.start_s for s in spans), max(s.end_s for s in spans))
+        kept[joined[0]] = replace(kept[joined[0]], stretch=whole)
+        for i in reversed(joined[1:]):  # it bridged what was apart
+            del kept[i]
     return kept
+
+
+def _sound_of(match: Match) -> str:
+    return match.content.audio_hash or match.content_hash
 
 
 def _overlap(one: Match, other: Match) -> bool:

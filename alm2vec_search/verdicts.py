@@ -10,6 +10,8 @@ how far an answer rises above the rest of the collection tells much less.
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -72,16 +74,19 @@ class Judge:
         texts = everyday_sounds()
         shape = (len(texts), self._encoder.embedding_dim)
         if self._cache is not None:
-            try:
-                kept: Embeddings = np.load(self._cache, allow_pickle=False)
-                if kept.shape == shape and np.isfinite(kept).all():
-                    return kept
-            except (OSError, ValueError, EOFError):
-                pass  # not there, or damaged: made anew
+            kept = _kept(self._cache, shape)
+            if kept is not None:
+                return kept
         made = self._encoder.encode_query(text=texts)
         if self._cache is not None:
             _keep(self._cache, made)
         return made
+
+
+def cache_name(fingerprint: str) -> str:
+    """A file's name for the vectors that an encoder makes of the everyday sounds."""
+    texts = hashlib.sha256("\n".join(everyday_sounds()).encode()).hexdigest()
+    return f"{fingerprint}-{texts[:8]}.f32"
 
 
 def verdict(probability: float) -> Verdict:
@@ -108,13 +113,26 @@ def everyday_sounds() -> list[str]:
     return text.split("\n")[:-1]
 
 
+def _kept(path: Path, shape: tuple[int, int]) -> Embeddings | None:
+    """Plain float32 numbers [n, dim]; None where they are not there, or not whole."""
+    try:
+        numbers = np.fromfile(path, dtype="<f4")
+    except OSError:
+        return None
+    if numbers.size != shape[0] * shape[1]:
+        return None
+    vectors: Embeddings = numbers.reshape(shape)
+    are_units = np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    return vectors if are_units else None
+
+
 def _keep(path: Path, vectors: Embeddings) -> None:
     """Where it can't be kept, it is made anew the next time."""
     draft = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            np.save(file, vectors)
+        vectors.astype("<f4").tofile(draft)
         draft.replace(path)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()

@@ -189,12 +189,12 @@ def build_searcher(
     """
     from alm2vec_search.collection.info import require_compatible
     from alm2vec_search.search import Searcher
-    from alm2vec_search.verdicts import Judge
+    from alm2vec_search.verdicts import Judge, cache_name
 
     spec = encoder_spec(settings, collection.info)
     asking = replace(collection.info, fingerprint=spec.fingerprint, model=spec.model)
     require_compatible(settings.store_path, expected=asking, found=collection.info)
     spec.say_where(announce)
     encoder = spec.build()
-    cache = settings.home / "everyday" / f"{encoder.fingerprint}.npy"
+    cache = settings.home / "everyday" / cache_name(encoder.fingerprint)
     return Searcher(encoder, collection, judge=Judge(encoder, cache))

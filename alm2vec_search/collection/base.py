@@ -230,7 +230,8 @@ class Collection(Protocol):
         """The best chunk of each content whose names, tags or notes have some of these words.
 
         The score is BM25: above 0, without a bound, and to be compared within one answer only.
-        Words that are nowhere find nothing; there may be fewer matches than `limit`.
+        Words that are nowhere find nothing; there may be fewer matches than `limit`. Of those that
+        share the last score, it is chance which are among them: a common word is in many names.
 
         Raises:
             ValueError: `limit` is below 1.

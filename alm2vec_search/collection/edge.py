@@ -268,7 +268,10 @@ class EdgeCollection:
         """The best chunk of each content that is told of in these words; see `Collection`."""
         asked = qdrant.TextQuery(SOUGHT_WORDS, words)
         guess = limit * _CHUNKS_PER_CONTENT
-        return self._ranked(asked, limit, where, first_guess=guess, pick=_best_of_contents)
+        # Half a library may have the same score, so ties aren't waited for.
+        return self._ranked(
+            asked, limit, where, first_guess=guess, pick=_best_of_contents, ties_matter=False
+        )
 
     def embeddings(self, matches: Sequence[Match], aspect: str | None = None) -> Embeddings:
         """The vectors of chunks that were found [n, dim]."""
@@ -423,6 +426,7 @@ class EdgeCollection:
         *,
         first_guess: int,
         pick: Callable[[Sequence[Match]], list[Match]],
+        ties_matter: bool = True,
     ) -> list[Match]:
         """The first `limit` of what `pick` makes of the best chunks.
 
@@ -437,7 +441,9 @@ class EdgeCollection:
         while True:
             found = self._query(asked, n_asked, where)
             are_all = len(found) < n_asked
-            certain = found if are_all else [p for p in found if p.score > found[-1].score]
+            certain = found
+            if ties_matter and not are_all:
+                certain = [point for point in found if point.score > found[-1].score]
             picked = pick(_matches(certain, where))
             if are_all or len(picked) >= limit:
                 return picked[:limit]

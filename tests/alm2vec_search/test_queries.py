@@ -100,7 +100,9 @@ class TestLoad:
         assert told(question) == [("rain", 1), (label, weight), (label, -weight)]
         assert [clause.query.text for clause in question.clauses] == ["rain", label, label]
 
-    @pytest.mark.parametrize("item", ["0:x", "0.0:x", "2:", "2: ", "", " ", f"{'9' * 400}:x"])
+    @pytest.mark.parametrize(
+        "item", ["0:x", "0.0:x", "2:", "2: ", "", " ", "1001:x", f"{'9' * 400}:x"]
+    )
     @pytest.mark.parametrize("side", ["more", "less"])
     def test_what_asks_for_nothing(self, item: str, side: str) -> None:
         with pytest.raises(QueryError, match="asks for nothing"):
@@ -109,6 +111,11 @@ class TestLoad:
     def test_only_what_is_wanted_is_looked_for_in_names(self, horn: Path) -> None:
         asked = Asked(text="rain", more=("2:wind", str(horn)), less=("music",))
         assert asked.load(SAMPLING_RATE).words == "rain wind"
+
+    @pytest.mark.parametrize("words", ["y" * 5000, "y" * 5000 + "@1-2", "meet@5-2", "a\0b"])
+    def test_what_can_be_no_file_is_words(self, words: str) -> None:
+        question = Asked(text="rain", more=(words,)).load(SAMPLING_RATE)
+        assert question.clauses[1].query == Query(words)
 
     def test_a_file_is_a_sound(self, horn: Path) -> None:
         asked = Asked(more=(f"2:{horn}",), less=(f"{horn}@0-0.5",), instruction="Find it.")
@@ -136,6 +143,7 @@ class TestLoad:
         (Asked(), True),
         (Asked(text=" \n"), True),
         (Asked(like=""), True),
+        (Asked(text=" , ;"), True),  # nothing is left of it where it is split
         (Asked(less=("music",)), True),
         (Asked(instruction="Find it."), True),
         (Asked(text="rain"), False),

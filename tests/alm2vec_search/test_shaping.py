@@ -71,6 +71,10 @@ class TestOverlaps:
         ranked = [a_match("a", span=(start, start + 10)) for start in (10, 5, 15, 0, 20)]
         assert stretches(without_overlaps(ranked)) == [("a", 0, 30)]
 
+    def test_a_bridge_joins_what_was_apart(self) -> None:
+        ranked = [a_match("a", span=span) for span in ((0, 10), (10, 20), (5, 15))]
+        assert stretches(without_overlaps(ranked)) == [("a", 0, 20)]
+
     def test_chunks_that_touch_stay_two(self) -> None:
         ranked = [a_match("a", span=(0, 10)), a_match("a", span=(10, 20))]
         assert without_overlaps(ranked) == ranked
@@ -86,6 +90,13 @@ class TestOverlaps:
 
 
 class TestShape:
+    def test_the_same_samples_at_other_stretches_are_one_file(self) -> None:
+        ranked = [
+            a_match("a", span=(0, 10), audio_hash="s"),
+            a_match("b", span=(10, 20), audio_hash="s"),
+        ]
+        assert names(shaped(ranked, Shape())) == ["a"]
+
     def test_a_file_is_shown_once_at_its_best(self) -> None:
         ranked = [
             a_match("a", span=(20, 30), score=0.9),

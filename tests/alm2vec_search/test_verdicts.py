@@ -134,9 +134,9 @@ class TestCache:
         assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
     def test_what_it_holds_is_believed(self, encoder: Counting, cache: Path) -> None:
-        kept = np.ones((100, encoder.embedding_dim), np.float32)
+        kept = np.eye(encoder.embedding_dim, dtype=np.float32)[np.arange(100) % 32]
         cache.parent.mkdir(parents=True)
-        np.save(cache, kept)
+        kept.tofile(cache)
         np.testing.assert_array_equal(Judge(encoder, cache).everyday(), kept)
         assert encoder.n_calls == 0
 
@@ -155,20 +155,20 @@ class TestCache:
     @pytest.mark.parametrize(
         "kept",
         [
-            np.ones((99, 32), np.float32),  # of another list of sounds
-            np.ones((100, 31), np.float32),  # of another model
-            np.ones(3200, np.float32),
+            np.eye(32, dtype=np.float32)[np.arange(99) % 32],  # of another list of sounds
+            np.eye(31, dtype=np.float32)[np.arange(100) % 31],  # of another model
+            np.ones((100, 32), np.float32),
             np.full((100, 32), np.nan, np.float32),
         ],
-        ids=["sounds", "dimension", "flat", "not numbers"],
+        ids=["sounds", "dimension", "no units", "not numbers"],
     )
     def test_one_that_does_not_fit_is_made_anew(
         self, encoder: Counting, cache: Path, expected: Embeddings, kept: Embeddings
     ) -> None:
         cache.parent.mkdir(parents=True)
-        np.save(cache, kept)
+        kept.tofile(cache)
         np.testing.assert_array_equal(Judge(encoder, cache).everyday(), expected)
-        np.testing.assert_array_equal(np.load(cache), expected)
+        np.testing.assert_array_equal(np.fromfile(cache, "<f4").reshape(100, 32), expected)
 
     def test_where_it_can_not_be_kept(
         self, encoder: Counting, tmp_path: Path, expected: Embeddings
@@ -177,3 +177,10 @@ class TestCache:
         cache.mkdir()  # no file can take its place
         np.testing.assert_array_equal(Judge(encoder, cache).everyday(), expected)
         assert [path.name for path in tmp_path.iterdir()] == [cache.name]
+
+    def test_where_there_is_no_such_folder(
+        self, encoder: Counting, tmp_path: Path, expected: Embeddings
+    ) -> None:
+        (tmp_path / "file").touch()
+        judge = Judge(encoder, tmp_path / "file" / "everyday")
+        np.testing.assert_array_equal(judge.everyday(), expected)
