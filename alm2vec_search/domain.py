@@ -11,7 +11,7 @@ import math
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,6 +215,23 @@ class ClauseScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """The name of a sound, and how present it is in a stretch of audio."""
+
+    name: str
+    presence: float  # in [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a hit is one."""
+
+    window: TimeSpan  # embedded as a whole; the hit's span may be of several that overlap
+    compared: str  # the vector that was: `plain`, `aspect NAME`, or `heard again`
+    heard: tuple[Label, ...] = ()  # in the window; nothing, where the model names no sounds
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer: this stretch of this file, and how near it is to the question."""
 
@@ -231,6 +248,7 @@ class Hit:
     clauses: tuple[ClauseScore, ...] = ()  # where the question had several
     reembedded: bool = False  # under the question's instruction; its score is of that
     words_score: float | None = None  # BM25 of its names, tags and notes; None: not found by them
+    explanation: Explanation | None = None  # where it is asked for
 
 
 class Encoder(Protocol):
@@ -279,3 +297,12 @@ class Encoder(Protocol):
         audio: Sequence[Waveform | None] | None = None,
         instruction: str | None = None,
     ) -> Embeddings: ...
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """An encoder that can name what it hears."""
+
+    def labels(self, audio: Sequence[Waveform], most: int) -> list[tuple[Label, ...]]:
+        """The most present sounds in each, most present first."""
+        ...

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alm2vec_search.collection.base import SearchFilter
-from alm2vec_search.domain import ClauseScore, Hit, Query, Question, Verdict, Waveform
+from alm2vec_search.domain import (
+    ClauseScore,
+    Explanation,
+    Hit,
+    Label,
+    Labeller,
+    Query,
+    Question,
+    Verdict,
+    Waveform,
+)
 from alm2vec_search.errors import AudioError, QueryError
 from alm2vec_search.fusion import reciprocal_rank_fusion
 from alm2vec_search.likeness import PROPOSED, kind_of, likeness
@@ -34,6 +44,8 @@ if TYPE_CHECKING:
 CANDIDATES = 100  # at least, where rankings are joined
 WORDS_WEIGHT = 0.3  # of the ranking by names, tags and notes, beside 1 for that by sound
 LESS = 0.5  # what isn't wanted is taken away with this, beside 1 for what is
+LABELS = 5  # of what is heard in a hit, at most, in an explanation
+FAINT_LABEL = 0.05  # presence; what is less present isn't told
 _SPARE = 2  # how many times the limit is asked for, since some are going to be left out
 _GROWTH = 4
 
@@ -60,6 +72,7 @@ class SearchOptions:
     # vectors in the collection were made without. 0: none.
     reembed: int = 0
     aspect: Aspect | None = None  # one of the collection's: chunks are compared by its vectors
+    explain: bool = False  # hits carry an `Explanation`, and are heard once more for it
 
 
 class Searcher:
@@ -103,7 +116,10 @@ class Searcher:
         if options.aspect is not None:
             question = _under(options.aspect, question)
             options = replace(options, reembed=0)
-        n = options.limit * _SPARE if options.collapse else options.limit
+        # What isn't good enough is left out at the end, so that more has to be found.
+        is_choosy = options.least not in (None, Verdict.WEAK)
+        limit = options.limit * _GROWTH if is_choosy else options.limit
+        n = limit * _SPARE if options.collapse else limit
         asked = _Asked(question, np.stack([self.embed(c.query) for c in question.clauses]))
         if options.reembed and question.instruction:
             found = self._shaped(asked, replace(options, limit=max(n, options.reembed)))
@@ -111,11 +127,17 @@ class Searcher:
         else:
             found = self._shaped(asked, replace(options, limit=n))
         if options.collapse:
-            found = self._collapsed(found, options.limit)
-        hits = self._tell(asked, found[: options.limit], options)
-        if options.least is not None:
-            hits = [hit for hit in hits if hit.verdict and hit.verdict.reaches(options.least)]
-        return hits
+            found = self._collapsed(found, limit)
+        found = found[:limit]
+        hits = self._tell(asked, found, options)
+        told = [
+            (hit, item)
+            for hit, item in zip(hits, found, strict=True)
+            if options.least is None or (hit.verdict and hit.verdict.reaches(options.least))
+        ][: options.limit]
+        if not options.explain:
+            return [hit for hit, _ in told]
+        return [replace(hit, explanation=self._explained(item, options)) for hit, item in told]
 
     def embed(self, query: Query) -> Embedding:
         """The query's vector [dim]. The windows of a long sound are averaged.
@@ -324,6 +346,16 @@ class Searcher:
             replace(hit, probability=round(float(chance), 3), verdict=verdict(float(chance)))
             for hit, chance in zip(hits, chances, strict=True)
         ]
+
+    def _explained(self, item: _Found, options: SearchOptions) -> Explanation:
+        compared = "plain" if options.aspect is None else f"aspect {options.aspect.name}"
+        if item.is_reembedded:
+            compared = "heard again"
+        heard: tuple[Label, ...] = ()
+        if isinstance(self._encoder, Labeller) and (sound := self._read(item.match)):
+            (labels,) = self._encoder.labels([sound], LABELS)
+            heard = tuple(label for label in labels if label.presence >= FAINT_LABEL)
+        return Explanation(item.match.span, compared, heard)
 
     def _chances(
         self, asked: _Asked, embeddings: Embeddings, options: SearchOptions

@@ -51,6 +51,7 @@ class SearchRequest(BaseModel):
     all_chunks: bool = False
     keep_copies: bool = False
     include_silent: bool = False
+    explain: bool = False
     limit: PositiveInt = 10
 
     def options(self) -> SearchOptions:
@@ -71,6 +72,7 @@ class SearchRequest(BaseModel):
             least=self.min,
             collapse=not self.keep_copies,
             reembed=self.reembed,
+            explain=self.explain,
         )
 
     def run(self, searcher: Searcher, info: CollectionInfo) -> Answer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ def storable(text: str) -> str:
     return _SURROGATE.sub(lambda found: f"\0{ord(found[0]):04x}", text)
 
 
+@lru_cache(maxsize=4096)  # the chunks of a file share it
 def text_to_path(text: str) -> Path:
     """The inverse of `path_to_text`."""
     return Path(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text))

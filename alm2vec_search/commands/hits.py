@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
 from enum import StrEnum
@@ -13,7 +14,7 @@ from alm2vec_search.errors import QueryError
 from alm2vec_search.terminal import clock, data, print_path, printable, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from alm2vec_search.domain import Hit
 
@@ -88,6 +89,12 @@ def record(hit: Hit, rank: int) -> dict[str, Any]:
         told["copies"] = [str(copy) for copy in hit.copies]
     if hit.silent:
         told["silent"] = True
+    if hit.explanation is not None:
+        told["explanation"] = {
+            "window": [round(t, 3) for t in dataclasses.astuple(hit.explanation.window)],
+            "compared": hit.explanation.compared,
+            "heard": {label.name: round(label.presence, 3) for label in hit.explanation.heard},
+        }
     return told
 
 
@@ -117,6 +124,8 @@ def _write_table(hits: Sequence[Hit], query_id: Any) -> None:
             name.append(f"  (+{len(hit.copies)} the same)", style="dim")
         if hit.silent:
             name.append("  (silent)", style="dim")
+        for line in _explained(hit):
+            name.append(f"\n  {line}", style="dim")
         verdict = [Text(hit.verdict.value, _STYLES[hit.verdict])] if hit.verdict else []
         table.add_row(
             f"{hit.score:.3f}",
@@ -127,6 +136,23 @@ def _write_table(hits: Sequence[Hit], query_id: Any) -> None:
             name,
         )
     data().print(table)
+
+
+def _explained(hit: Hit) -> Iterator[str]:
+    """Why it is a hit, in lines for people."""
+    why = hit.explanation
+    if why is None:
+        return
+    if why.window != hit.span:
+        yield f"best window: {clock(why.window.start_s)} to {clock(why.window.end_s)}"
+    if why.compared != "plain":
+        yield f"compared: {why.compared}"
+    if hit.probability is not None:
+        yield f"an answer in {hit.probability:.0%} of such cases"
+    if hit.words_score is not None:
+        yield f"names and tags: {hit.words_score:.1f} (BM25)"
+    if why.heard:
+        yield "heard: " + " · ".join(f"{label.name} {label.presence:.2f}" for label in why.heard)
 
 
 def _write_lines(hits: Sequence[Hit], query_id: Any) -> None:

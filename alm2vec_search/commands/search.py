@@ -169,6 +169,14 @@ def search(
     limit: Annotated[
         int, typer.Option("-k", "--limit", min=1, help="How many hits.", rich_help_panel=SHOW)
     ] = 10,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Why each hit is one: its window, its scores, and what is heard in it.",
+            rich_help_panel=SHOW,
+        ),
+    ] = False,
     form: Annotated[
         Format | None,
         typer.Option(
@@ -266,6 +274,7 @@ def search(
             all_chunks=all_chunks,
             keep_copies=keep_copies,
             include_silent=include_silent,
+            explain=explain,
             limit=limit,
         )
         for item in asked

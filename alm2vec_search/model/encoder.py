@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
+from alm2vec_search.domain import Label
 from alm2vec_search.errors import ModelError
 from alm2vec_search.model.batched import BatchedModel
 from alm2vec_search.model.hardware import require_device
 from alm2vec_search.model.loading import explained, load_model, room_on
 from alm2vec_search.model.processing_alm2vec import ALM2VecProcessor, ModelInput
+from alm2vec_search.model.projector import SoftWordProjector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +97,23 @@ class ALM2VecEncoder:
         return self._batched.project(
             [ModelInput(words, sound, instruction) for words, sound in pairs]
         )
+
+    @torch.inference_mode()
+    def labels(self, audio: Sequence[Waveform], most: int) -> list[tuple[Label, ...]]:
+        """The most present of the sounds that the model has names for, in each; none, where what it
+        hears isn't named. Meets `alm2vec_search.domain.Labeller`."""
+        if not isinstance(self._model.audio_projector, SoftWordProjector):
+            return [()] * len(audio)
+        names = self._config.id2label
+        heard = self._batched.hear(audio)
+        strongest = [heard[place].values[0].float().topk(most) for place in range(len(audio))]
+        return [
+            tuple(
+                Label(names[number], presence)
+                for presence, number in zip(values.tolist(), numbers.tolist(), strict=True)
+            )
+            for values, numbers in strongest
+        ]
 
     def default_instruction(self, task: str) -> str:
         """What is used where none is given, for a `query` or a `document`."""

@@ -230,6 +230,15 @@ class TestSearchFlags:
         assert answer.exit_code == 0
         assert {record["verdict"] for record in answer.records} == {"strong"}
 
+    def test_a_hit_is_explained(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec("search", "dog barking", "-k", "1", "--explain", "--json")
+        (why,) = [record["explanation"] for record in answer.records]
+        assert (why["window"][0], why["compared"]) == (0.0, "plain")
+        assert why["heard"]["Dog"] > 0.9  # measured 0.93
+        told = alm2vec("search", "dog barking", "-k", "1", "--explain", "--format", "table")
+        assert "heard: Animal" in told.out
+        assert "such cases" in told.out
+
     def test_more_of_this_and_less_of_that(self, alm2vec: CommandLine) -> None:
         search = ("search", "bells", "--json", "-k", "3", "--words", "0")
         more = alm2vec(*search, "--more", "2:running water").records

@@ -6,13 +6,24 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
 from alm2vec_search.commands.hits import CSV_COLUMNS, Format, record, write_csv_header, write_hits
-from alm2vec_search.domain import ClauseScore, Content, Hit, Notes, Place, TimeSpan, Verdict
+from alm2vec_search.domain import (
+    ClauseScore,
+    Content,
+    Explanation,
+    Hit,
+    Label,
+    Notes,
+    Place,
+    TimeSpan,
+    Verdict,
+)
 from alm2vec_search.errors import QueryError
 
 LIBRARY = Path("/music")
@@ -31,6 +42,29 @@ DOG = Hit(LIBRARY / "dog.flac", LIBRARY, TimeSpan(0, 60.25), 0.5)
 
 def at(name: str | Path, start_s: float = 0.0, end_s: float = 1.0) -> Hit:
     return Hit(LIBRARY / name, LIBRARY, TimeSpan(start_s, end_s), 0.5)
+
+
+class TestExplained:
+    WHY = Explanation(TimeSpan(2, 3), "aspect speaker", (Label("Rain", 0.81), Label("Wind", 0.2)))
+
+    def test_in_a_table(self, capsys: pytest.CaptureFixture[str]) -> None:
+        write_hits([replace(RAIN, words_score=2.34, explanation=self.WHY)], Format.TABLE)
+        said = capsys.readouterr().out
+        for line in (
+            "best window: 0:02.0 to 0:03.0",
+            "compared: aspect speaker",
+            "an answer in 91% of such cases",
+            "names and tags: 2.3 (BM25)",
+            "heard: Rain 0.81 · Wind 0.20",
+        ):
+            assert line in said
+
+    def test_as_json(self) -> None:
+        assert record(replace(RAIN, explanation=self.WHY), rank=1)["explanation"] == {
+            "window": [2, 3],
+            "compared": "aspect speaker",
+            "heard": {"Rain": 0.81, "Wind": 0.2},
+        }
 
 
 class TestJson:

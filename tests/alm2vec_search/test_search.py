@@ -16,6 +16,7 @@ from alm2vec_search.collection.base import SearchFilter
 from alm2vec_search.domain import (
     Content,
     EmbeddedChunk,
+    Label,
     Notes,
     Place,
     Query,
@@ -38,10 +39,10 @@ from alm2vec_search.testing import NOTES_HZ, FakeEncoder, tone
 from alm2vec_search.where import parse_where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from alm2vec_search.collection.base import Collection
-    from alm2vec_search.domain import Embedding, Hit, Question
+    from alm2vec_search.domain import Embedding, Embeddings, Hit, Question
 
 SHELF = Path("/shelf")
 
@@ -379,6 +380,14 @@ class TestVerdicts:
         left_out = {"middle", "high"}
         assert left_out.isdisjoint(hit.path.name for hit in strong)
 
+    def test_what_is_good_enough_is_found_behind_what_is_not(self, mixed: Shelf) -> None:
+        """Less of something puts other hits first than those that are likely."""
+        mixed.put("low again", "low")
+        (one,) = mixed.hits(asked("low"), least=Verdict.STRONG, limit=1)
+        assert one.verdict is Verdict.STRONG
+        every = mixed.hits(asked("low"), least=Verdict.STRONG)
+        assert mixed.hits(asked("low"), least=Verdict.STRONG, limit=2) == every[:2]
+
     def test_one_by_one_all_that_is_wanted_has_to_be_there(self, mixed: Shelf) -> None:
         options = {"together": Together.RANKS, "least": Verdict.WEAK}
         hits = {hit.path.name: hit for hit in mixed.hits(split("low, high"), **options)}
@@ -460,3 +469,80 @@ class TestShaped:
 
     def test_fewer_than_the_limit_are_all(self, notes: Shelf) -> None:
         assert sorted(notes.names(asked("low"), limit=40)) == sorted(NOTES_HZ)
+
+
+@dataclass(frozen=True)
+class Listener(FakeEncoder):
+    """Names the loudest note of a sound, and hears it upside down under an instruction."""
+
+    def encode_document(
+        self,
+        *,
+        text: Sequence[str | None] | None = None,
+        audio: Sequence[Waveform | None] | None = None,
+        instruction: str | None = None,
+    ) -> Embeddings:
+        vectors = FakeEncoder.encode_document(self, text=text, audio=audio)
+        return vectors if instruction is None else vectors[:, ::-1].copy()
+
+    def labels(self, audio: Sequence[Waveform], most: int) -> list[tuple[Label, ...]]:
+        names = list(NOTES_HZ)
+        near = self.encode_document(audio=audio) @ self.encode_query(text=names).T
+        told = [sorted(zip(row.tolist(), names, strict=True), reverse=True) for row in near]
+        return [tuple(Label(name, score) for score, name in row[:most]) for row in told]
+
+
+class TestHeardAgain:
+    """What is done with the sounds themselves, after they were found."""
+
+    @pytest.fixture
+    def found(self, index: Index, library: Path) -> Iterator[Shelf]:
+        for note in NOTES_HZ:
+            write_tone(library / f"{note}.wav", note)
+        index.run(library)
+        with index.open() as (collection, _):
+            yield Shelf(collection, Listener())
+
+    def test_an_instruction_ranks_the_best_anew(self, found: Shelf) -> None:
+        question = asked("high", instruction="what is it upside down?")
+        assert found.names(question)[0] == "high"
+        best, *_ = found.hits(question, reembed=3)
+        assert (best.path.stem, best.reembedded) == ("low", True)
+
+    def test_no_more_than_are_asked_for(self, found: Shelf) -> None:
+        question = asked("high", instruction="what is it upside down?")
+        hits = found.hits(question, reembed=1)
+        assert [(hit.path.stem, hit.reembedded) for hit in hits[:1]] == [("high", True)]
+        assert not any(hit.reembedded for hit in hits[1:])
+
+    def test_what_is_gone_stays_behind(self, found: Shelf, library: Path) -> None:
+        (library / "low.wav").unlink()
+        hits = found.hits(asked("high", instruction="upside down"), reembed=3)
+        assert (hits[-1].path.stem, hits[-1].reembedded) == ("low", False)
+
+    def test_a_hit_is_explained(self, found: Shelf) -> None:
+        best, *_ = found.hits(asked("low"), explain=True)
+        assert best.explanation is not None
+        assert best.explanation.window == best.span
+        assert best.explanation.compared == "plain"
+        assert best.explanation.heard[0].name == "low"
+        assert {hit.explanation for hit in found.hits(asked("low"))} == {None}
+
+    def test_a_hit_that_was_heard_again_says_so(self, found: Shelf) -> None:
+        best, *_ = found.hits(asked("low", instruction="upside down"), explain=True, reembed=3)
+        assert best.explanation is not None
+        assert best.explanation.compared == "heard again"
+
+    def test_what_is_gone_is_explained_without_hearing_it(
+        self, found: Shelf, library: Path
+    ) -> None:
+        (library / "low.wav").unlink()
+        best, *_ = found.hits(asked("low"), explain=True)
+        assert best.explanation is not None
+        assert best.explanation.heard == ()
+
+    def test_an_encoder_without_names(self, found: Shelf) -> None:
+        found.encoder = FakeEncoder()
+        best, *_ = found.hits(asked("low"), explain=True)
+        assert best.explanation is not None
+        assert best.explanation.heard == ()

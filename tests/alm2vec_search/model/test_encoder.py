@@ -294,6 +294,16 @@ def test_a_rooster_is_found_in_minutes_of_running_water(encoder32: ALM2VecEncode
     assert np.delete(stream, 3).min() > 0.3  # measured 0.36
 
 
+def test_what_is_heard_has_names(encoder32: ALM2VecEncoder, sounds: dict[str, Waveform]) -> None:
+    dog, duet = encoder32.labels([sounds["REC_0042.wav"], sounds["excuse_me.m4a"]], most=5)
+    assert [label.name for label in dog[:3]] == ["Animal", "Domestic animals, pets", "Dog"]
+    assert len(duet) == 5
+    presences = [label.presence for label in duet]
+    assert presences == sorted(presences, reverse=True)
+    assert all(0 <= presence <= 1 for presence in presences)
+    assert encoder32.labels([], most=5) == []
+
+
 def test_a_sound_finds_its_like(embedded: dict[str, Embedding]) -> None:
     """Two dogs, and a woman who speaks while a dog barks behind her."""
     dogs = embedded["REC_0042.wav"]
