@@ -43,7 +43,7 @@ def read_info(folder: Path) -> CollectionInfo | None:
         raise CollectionError(
             f"the index in {folder} was made by {error} of alm2vec", hint=REBUILD_HINT
         ) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise CollectionError(
             f"{path} is damaged, or of a later version of alm2vec",
             hint="put it back from a backup, or index again with --rebuild",
@@ -83,10 +83,10 @@ def require_compatible(folder: Path, *, expected: CollectionInfo, found: Collect
 
 
 def _parse(document: Any) -> CollectionInfo:
-    """ValueError or TypeError if it isn't what `write_info` writes."""
+    """ValueError, TypeError or KeyError if it isn't what `write_info` writes."""
     if not isinstance(document, dict):
         raise TypeError("not an info")
-    if (form := document.pop("format", None)) != _FORMAT:
+    if (form := document.pop("format")) != _FORMAT:
         is_older = isinstance(form, int) and form < _FORMAT
         raise _OtherFormat("an earlier version" if is_older else "a later version")
     aspects = tuple(Aspect(**aspect) for aspect in document.pop("aspects", ()))

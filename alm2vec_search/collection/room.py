@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Bytes that adding leaves free, for flushing and closing, and for whoever else writes meanwhile.
-# Needed to create: 0.2 MB on a disk, 10 MB in a file system in memory.
+# Needed to create: 1 MB on a disk, 25 MB in a file system in memory. Segments that grow together
+# are written anew beside what they were.
 RESERVE = 128 * 2**20
 # Bytes that flushing and deleting leave free. Needed: a few dozen KB.
 SMALL_RESERVE = 4 * 2**20

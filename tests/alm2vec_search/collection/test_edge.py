@@ -250,9 +250,9 @@ class TestMishaps:
             "[]",
             "{}",
             "\xff",
-            json.dumps({**asdict(INFO), "format": 2}),
-            json.dumps({**asdict(INFO), "format": 1, "embedding_dim": "8"}),
-            json.dumps({"format": 1, "model": "small"}),
+            json.dumps({"format": 2, **asdict(INFO), "more": 1}),
+            json.dumps({**asdict(INFO), "format": 2, "embedding_dim": "8"}),
+            json.dumps({"format": 2, "model": "small"}),
         ],
     )
     def test_damaged_info(self, folder: Path, text: str) -> None:
