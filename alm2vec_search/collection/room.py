@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # Bytes that adding leaves free, for flushing and closing, and for whoever else writes meanwhile.
 # Needed to create: 1 MB on a disk, 25 MB in a file system in memory. Segments that grow together
-# are written anew beside what they were.
+# are written anew beside what they were. Opening needs none on a disk, so a full one can still be
+# searched; in a file system in memory it fills the holes once, 80 MB, and isn't asked about.
 RESERVE = 128 * 2**20
 # Bytes that flushing and deleting leave free. Needed: a few dozen KB.
 SMALL_RESERVE = 4 * 2**20
