@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -16,7 +16,9 @@ from alm2vec_search.errors import QueryError
 from alm2vec_search.query_audio import load_like, names_a_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from alm2vec_search.domain import Waveform
 
 MOST_WEIGHT = 1000
 Line = TypeVar("Line", bound=BaseModel)
@@ -48,24 +50,77 @@ class Asked(BaseModel):
         Raises:
             QueryError: a sound can't be read.
         """
-        clauses = [*self._main(sampling_rate, split=split)]
-        clauses += [_weighted(item, sampling_rate, self.instruction) for item in self.more]
-        for item in self.less:
-            clause = _weighted(item, sampling_rate, self.instruction)
-            clauses.append(replace(clause, weight=-clause.weight))
-        wanted = (clause.query.text for clause in clauses if clause.weight > 0)
-        return Question(tuple(clauses), words=" ".join(text for text in wanted if text))
+        like = Sound(load_like(self.like, sampling_rate), self.like) if self.like else None
+        return question(
+            text=self.text,
+            like=like,
+            more=[_weighed(item, sampling_rate) for item in self.more],
+            less=[_weighed(item, sampling_rate) for item in self.less],
+            instruction=self.instruction,
+            split=split,
+        )
 
-    def _main(self, sampling_rate: int, *, split: bool) -> Iterator[Clause]:
-        text = self.text.strip() if self.text else ""
-        audio = load_like(self.like, sampling_rate) if self.like else None
-        parts = split_clauses(text) if split else [text] if text else []
-        if audio is not None and (split or not parts):
-            yield Clause(Query(None, audio, self.instruction), label=self.like or "")
-            audio = None
-        for part in parts:
-            label = part if audio is None else f"{self.like} + {part}"
-            yield Clause(Query(part, audio, self.instruction), label=label)
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A sound that is asked with, and what a person calls it."""
+
+    waveform: Waveform
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Words or a sound, and how much they count: above 0."""
+
+    what: str | Sound
+    weight: float = 1.0
+
+    def clause(self, instruction: str | None) -> Clause:
+        if isinstance(self.what, Sound):
+            query = Query(None, self.what.waveform, instruction)
+            return Clause(query, self.weight, label=self.what.label)
+        return Clause(Query(self.what, None, instruction), self.weight, label=self.what)
+
+
+def question(
+    *,
+    text: str | None = None,
+    like: Sound | None = None,
+    more: Sequence[Weighed] = (),
+    less: Sequence[Weighed] = (),
+    instruction: str | None = None,
+    split: bool = False,
+) -> Question:
+    """A question of its parts. Nothing is read.
+
+    Args:
+        text: words; with a sound, both are one input of the model.
+        more: what counts beside.
+        less: what isn't wanted.
+        split: what stands between commas, and a sound beside words, are clauses of their own.
+    """
+    clauses = [*_main_clauses(text, like, instruction, split=split)]
+    clauses += [item.clause(instruction) for item in more]
+    for item in less:
+        clause = item.clause(instruction)
+        clauses.append(replace(clause, weight=-clause.weight))
+    wanted = (clause.query.text for clause in clauses if clause.weight > 0)
+    return Question(tuple(clauses), words=" ".join(text for text in wanted if text))
+
+
+def _main_clauses(
+    text: str | None, like: Sound | None, instruction: str | None, *, split: bool
+) -> Iterator[Clause]:
+    text = text.strip() if text else ""
+    parts = split_clauses(text) if split else [text] if text else []
+    if like is not None and (split or not parts):
+        yield Clause(Query(None, like.waveform, instruction), label=like.label)
+        like = None
+    for part in parts:
+        label = part if like is None else f"{like.label} + {part}"
+        audio = None if like is None else like.waveform
+        yield Clause(Query(part, audio, instruction), label=label)
 
 
 def split_clauses(text: str) -> list[str]:
@@ -87,11 +142,11 @@ def split_weight(item: str) -> tuple[str, str]:
     return (match[1], match[2].strip()) if match else ("", item.strip())
 
 
-def _weighted(item: str, sampling_rate: int, instruction: str | None) -> Clause:
-    """Words or a sound, and how much they count.
+def weighed_words(item: str) -> Weighed:
+    """Words, with how much they count in front, as in `2:thunder`. Never a file.
 
     Raises:
-        QueryError: nothing is asked for, it counts nothing, or the sound can't be read.
+        QueryError: nothing is asked for, or it counts nothing.
     """
     prefix, what = split_weight(item)
     weight = float(prefix.removesuffix(":")) if prefix else 1.0
@@ -100,11 +155,20 @@ def _weighted(item: str, sampling_rate: int, instruction: str | None) -> Clause:
             f"{shorten(item, 60)!r} asks for nothing that can be weighed",
             hint=f"give words or a file, with a number up to {MOST_WEIGHT} in front: 2:thunder",
         )
-    if names_a_file(what):
-        query = Query(None, load_like(what, sampling_rate), instruction)
-    else:
-        query = Query(what, None, instruction)
-    return Clause(query, weight, label=what)
+    return Weighed(what, weight)
+
+
+def _weighed(item: str, sampling_rate: int) -> Weighed:
+    """Words or a sound.
+
+    Raises:
+        QueryError: as `weighed_words`; or the sound can't be read.
+    """
+    words = weighed_words(item)
+    assert isinstance(words.what, str)
+    if not names_a_file(words.what):
+        return words
+    return replace(words, what=Sound(load_like(words.what, sampling_rate), words.what))
 
 
 class Input(BaseModel):

@@ -32,14 +32,28 @@ class Answer:
     question: Question
     aspect: Aspect | None
 
+    @property
+    def way(self) -> str | None:
+        """For people: which way an instruction went, if there was one."""
+        if self.aspect is not None:
+            return f"by the aspect {self.aspect.name}: {self.aspect.instruction}"
+        if any(hit.reembedded for hit in self.hits):
+            return "the best were heard again under the instruction"
+        if self.question.instruction:
+            return "only the question was read under the instruction, not the sounds"
+        return None
 
-class SearchRequest(BaseModel):
-    """A question, and what narrows and shapes its answer. Names and defaults are those of
-    `alm2vec search`."""
+    @property
+    def nothing_matches(self) -> bool:
+        """Whether all there is is weak."""
+        return all(hit.verdict is Verdict.WEAK for hit in self.hits)
+
+
+class SearchChoices(BaseModel):
+    """What narrows and shapes an answer. Names and defaults are those of `alm2vec search`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    asked: Asked
     split: bool = False
     words: NonNegativeFloat = WORDS_WEIGHT
     aspect: str | None = None
@@ -75,23 +89,47 @@ class SearchRequest(BaseModel):
             explain=self.explain,
         )
 
-    def run(self, searcher: Searcher, info: CollectionInfo) -> Answer:
-        """Ask a collection. An instruction that is that of an aspect uses the aspect.
+    def aspect_of(self, info: CollectionInfo, instruction: str | None) -> Aspect | None:
+        """The one that is named, or whose instruction this is.
 
         Raises:
-            QueryError: the question can't be asked, or there is no such aspect.
+            QueryError: there is no aspect of that name.
         """
         if self.aspect is None:
-            aspect = info.aspect_asked(self.asked.instruction or "")
-        elif (aspect := info.aspect(self.aspect)) is None:
+            return info.aspect_asked(instruction or "")
+        if (aspect := info.aspect(self.aspect)) is None:
             known = ", ".join(a.name for a in info.aspects)
             raise QueryError(
                 f"the index has no aspect {self.aspect}",
                 hint=f"it has {known}" if known else "alm2vec index --aspect adds one",
             )
-        question = self.asked.load(searcher.sampling_rate, split=self.split)
+        return aspect
+
+    def ask(self, searcher: Searcher, info: CollectionInfo, question: Question) -> Answer:
+        """Ask a collection. An instruction that is that of an aspect uses the aspect.
+
+        Raises:
+            QueryError: the question can't be asked, or there is no such aspect.
+        """
+        aspect = self.aspect_of(info, question.instruction)
         hits = searcher.search(question, replace(self.options(), aspect=aspect))
         return Answer(hits, question, aspect)
+
+
+class SearchRequest(SearchChoices):
+    """A question as it is written down, and what narrows and shapes its answer."""
+
+    asked: Asked
+
+    def run(self, searcher: Searcher, info: CollectionInfo) -> Answer:
+        """Ask a collection.
+
+        Raises:
+            QueryError: the question can't be asked, or there is no such aspect.
+        """
+        self.aspect_of(info, self.asked.instruction)  # before a sound is read
+        question = self.asked.load(searcher.sampling_rate, split=self.split)
+        return self.ask(searcher, info, question)
 
     def from_anywhere(self) -> SearchRequest:
         """The same with all its paths absolute, to be asked from another folder."""

@@ -306,12 +306,10 @@ def _say_way(answer: Answer, seconds: float) -> None:
     """Which way a question with an instruction went, and what that took."""
     from alm2vec_search.terminal import length, say
 
-    if answer.aspect is not None:
-        say(f"by the aspect {answer.aspect.name}: {answer.aspect.instruction}")
-    elif any(hit.reembedded for hit in answer.hits):
-        say(f"the best were heard again under the instruction: {length(seconds)}")
-    elif answer.question.instruction:
-        say("only the question was read under the instruction, not the sounds")
+    if answer.way is None:
+        return
+    took = f": {length(seconds)}" if any(hit.reembedded for hit in answer.hits) else ""
+    say(f"{answer.way}{took}")
 
 
 def chosen_format(

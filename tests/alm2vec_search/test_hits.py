@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
-from alm2vec_search.commands.hits import CSV_COLUMNS, Format, record, write_csv_header, write_hits
+from alm2vec_search.commands.hits import CSV_COLUMNS, Format, write_csv_header, write_hits
 from alm2vec_search.domain import (
     ClauseScore,
     Content,
@@ -25,6 +25,7 @@ from alm2vec_search.domain import (
     Verdict,
 )
 from alm2vec_search.errors import QueryError
+from alm2vec_search.records import record
 
 LIBRARY = Path("/music")
 RAIN = Hit(
