@@ -15,6 +15,11 @@
     │   └── CollectionFull              no room left on its disk
     ├── QueryError                      a question that can't be asked
     │   └── WhereError                  a condition that can't be understood, and where in it
+    ├── ServingError                    a request that can't be met
+    │   ├── AccessDenied                by whoever sent it
+    │   ├── ServerBusy                  now
+    │   ├── TooSlow                     in the time there is for one
+    │   └── SoundNotFound               at all: there is no such sound here
     └── TrainingError                   a training run that can't start, or can't go on
         └── PairError                   a line of a file of pairs
 
@@ -158,6 +163,26 @@ class WhereError(QueryError):
         )
         self.what = what
         self.column = column
+
+
+class ServingError(Alm2VecError):
+    """A request that can't be met."""
+
+
+class AccessDenied(ServingError):
+    """Whoever sent the request may not."""
+
+
+class ServerBusy(ServingError):
+    """Too many requests are waiting already."""
+
+
+class TooSlow(ServingError):
+    """The request took longer than one may."""
+
+
+class SoundNotFound(ServingError):
+    """No sound has this id."""
 
 
 def one_line(error: Exception) -> str:

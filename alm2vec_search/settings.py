@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     )
     hop_s: PositiveFloat | None = Field(
         None, description="From one chunk's start to the next's; by default the length of a chunk."
+    )
+    token: SecretStr | None = Field(
+        None, description="What `alm2vec serve` asks of everybody who wants data."
     )
 
     @property

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alm2vec_search.model.hub import ModelFiles
     from alm2vec_search.search import Searcher
     from alm2vec_search.settings import Settings
+    from alm2vec_search.verdicts import Judge
 
 MOST_FETCHES = 2  # an adapter, and its base
 
@@ -175,10 +176,10 @@ def open_collection(settings: Settings) -> EdgeCollection:
     return EdgeCollection.open(settings.store_path)
 
 
-def build_searcher(
-    settings: Settings, collection: EdgeCollection, announce: Callable[[str], None]
-) -> Searcher:
-    """What answers from this collection.
+def build_encoder(
+    settings: Settings, info: CollectionInfo, announce: Callable[[str], None]
+) -> Encoder:
+    """The encoder of questions for a collection.
 
     Args:
         announce: is told where a large model runs, before it is loaded.
@@ -188,13 +189,30 @@ def build_searcher(
         ModelError: the model can't be loaded.
     """
     from alm2vec_search.collection.info import require_compatible
-    from alm2vec_search.search import Searcher
+
+    spec = encoder_spec(settings, info)
+    asking = replace(info, fingerprint=spec.fingerprint, model=spec.model)
+    require_compatible(settings.store_path, expected=asking, found=info)
+    spec.say_where(announce)
+    return spec.build()
+
+
+def build_judge(settings: Settings, encoder: Encoder) -> Judge:
+    """What judges answers by this encoder."""
     from alm2vec_search.verdicts import Judge, cache_name
 
-    spec = encoder_spec(settings, collection.info)
-    asking = replace(collection.info, fingerprint=spec.fingerprint, model=spec.model)
-    require_compatible(settings.store_path, expected=asking, found=collection.info)
-    spec.say_where(announce)
-    encoder = spec.build()
-    cache = settings.home / "everyday" / cache_name(encoder.fingerprint)
-    return Searcher(encoder, collection, judge=Judge(encoder, cache))
+    return Judge(encoder, settings.home / "everyday" / cache_name(encoder.fingerprint))
+
+
+def build_searcher(
+    settings: Settings, collection: EdgeCollection, announce: Callable[[str], None]
+) -> Searcher:
+    """What answers from this collection.
+
+    Raises:
+        IncompatibleCollection, ModelError: as `build_encoder`.
+    """
+    from alm2vec_search.search import Searcher
+
+    encoder = build_encoder(settings, collection.info, announce)
+    return Searcher(encoder, collection, judge=build_judge(settings, encoder))

@@ -282,6 +282,10 @@ class Collection(Protocol):
         """A content's chunks with their vectors, by where they start; none if it isn't there."""
         ...
 
+    def content(self, content_hash: str) -> StoredContent | None:
+        """One content, without the vectors; None if it isn't there."""
+        ...
+
     def contents(self) -> Iterator[StoredContent]:
         """All that is stored, by content hash, without the vectors.
 

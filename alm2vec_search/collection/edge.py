@@ -352,6 +352,10 @@ class EdgeCollection:
             ]
             self._update(qdrant.UpdateOperation.update_vectors(points))
 
+    def content(self, content_hash: str) -> StoredContent | None:
+        """One content, without the vectors; None if it isn't there."""
+        return next(self._contents(equals(CONTENT_HASH, content_hash)), None)
+
     def contents(self) -> Iterator[StoredContent]:
         """All that is stored, by content hash, without the vectors. 1 s for 100,000 chunks."""
         return self._contents(None)
