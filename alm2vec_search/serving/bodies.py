@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 
 from alm2vec_search.serving.failures import failure
 
@@ -12,10 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-
-class _TooLarge(Exception):
-    pass
 
 
 class BoundedBodies:
@@ -34,30 +31,20 @@ class BoundedBodies:
             await self._app(scope, receive, send)
             return
         most = self._most_bytes(scope["path"])
-        refusal = failure(
-            413, "TooLarge", f"the request has more than {most} bytes", "send less at once"
-        )
+        too_large = f"the request has more than {most} bytes"
         said = Headers(scope=scope).get("content-length", "0")
         if not said.isdecimal() or int(said) > most:
+            refusal = failure(413, "HTTPError", too_large, "send less at once")
             await refusal(scope, receive, send)
             return
-        n_bytes, is_answered = 0, False
+        n_bytes = 0
 
         async def receive_counted() -> Message:
             nonlocal n_bytes
             message = await receive()
             n_bytes += len(message.get("body", b""))
             if n_bytes > most:
-                raise _TooLarge
+                raise HTTPException(413, too_large)  # in whatever reads it
             return message
 
-        async def send_seen(message: Message) -> None:
-            nonlocal is_answered
-            is_answered = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive_counted, send_seen)
-        except _TooLarge:
-            if not is_answered:
-                await refusal(scope, receive, send)
+        await self._app(scope, receive_counted, send)
