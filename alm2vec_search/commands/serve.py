@@ -12,9 +12,7 @@ import typer
 from alm2vec_search.commands.options import DeviceOption, ModelOption, StoreOption
 
 if TYPE_CHECKING:
-    from alm2vec_search.serving.engine import Engine
-    from alm2vec_search.serving.metrics import Metrics
-    from alm2vec_search.settings import Settings
+    from starlette.types import ASGIApp
 
 PORT = 8765
 
@@ -45,6 +43,7 @@ def serve(
     On this machine only, unless --host says otherwise. Then everybody who asks needs a token:
     ALM2VEC_TOKEN, or one that is made up and shown at the start.
     """
+    from alm2vec_search.commands.engines import build_engine
     from alm2vec_search.errors import CollectionNotFound
     from alm2vec_search.serving.access import LOOPBACK
     from alm2vec_search.serving.app import create_app
@@ -59,7 +58,7 @@ def serve(
     if token is None and not _is_loopback(host_name):
         token = secrets.token_urlsafe(24)
     metrics = Metrics()
-    engine = _engine(settings, metrics)
+    engine = build_engine(settings, observe=metrics.saw_batch)
     try:
         engine.warm_up()
     except CollectionNotFound as error:
@@ -75,20 +74,6 @@ def serve(
     address = f"http://{_shown(host_name)}:{port}/"
     say(f"{address}{'' if token is None else f'#token={token}'}  (Ctrl-C ends it)")
     _run(app, listening, log_queries=log_queries)
-
-
-def _engine(settings: Settings, metrics: Metrics) -> Engine:
-    from alm2vec_search.serving.engine import Engine
-    from alm2vec_search.serving.lending import Lender
-    from alm2vec_search.terminal import say
-    from alm2vec_search.wiring import build_encoder, build_judge, open_collection
-
-    return Engine(
-        Lender(lambda: open_collection(settings)),
-        load=lambda info: build_encoder(settings, info, say),
-        judge=lambda encoder: build_judge(settings, encoder),
-        observe=metrics.saw_batch,
-    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -108,11 +93,11 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _run(app: object, listening: socket.socket, *, log_queries: bool) -> None:
+def _run(app: ASGIApp, listening: socket.socket, *, log_queries: bool) -> None:
     import uvicorn
 
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         log_level="info" if log_queries else "warning",
         access_log=log_queries,
         server_header=False,

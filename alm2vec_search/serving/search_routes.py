@@ -45,7 +45,8 @@ def search_routes(engine: Engine, gate: Gate, sounds: Sounds) -> APIRouter:
             return _question(body, None if heard is None else heard(sampling_rate))
 
         found = await gate(lambda: engine.search(body, ask))
-        return AsciiJSON(_told(found, time.perf_counter() - started))
+        took_s = round(time.perf_counter() - started, 3)
+        return AsciiJSON({**answer_record(found), "took_s": took_s})
 
     @routes.post("/v1/search", response_model=None, responses=answers)
     async def search(body: SearchBody) -> AsciiJSON:
@@ -79,12 +80,12 @@ def _question(body: SearchBody, like: Sound | None) -> Question:
     return asked
 
 
-def _told(answer: Answer, took_s: float) -> dict[str, Any]:
+def answer_record(answer: Answer) -> dict[str, Any]:
+    """Hits, and which way the question went."""
     return {
         "hits": [hit_record(hit, rank) for rank, hit in enumerate(answer.hits, start=1)],
         "way": answer.way,
         "nothing_matches": answer.nothing_matches,
-        "took_s": round(took_s, 3),
     }
 
 
