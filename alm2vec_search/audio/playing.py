@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alm2vec_search.audio.cutting import stretch
-from alm2vec_search.audio.decoder import NativeBlock
 from alm2vec_search.audio.reader import AudioReader, open_sound
 from alm2vec_search.errors import EmptyAudio
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     import soxr
     from numpy.typing import NDArray
 
-    from alm2vec_search.audio.decoder import AudioInfo, Decoder
+    from alm2vec_search.audio.decoder import AudioInfo, Decoder, NativeBlock
     from alm2vec_search.audio.source import Source
     from alm2vec_search.domain import TimeSpan
 
@@ -231,4 +230,5 @@ def _framed(samples: Frames, channels: int) -> Frames:
 def _to_16_bits(frames: Frames) -> bytes:
     """Little-endian. What had 16 bits before comes out as it was."""
     scaled = np.rint(frames * np.float32(1 << 15))
-    return np.clip(scaled, -(1 << 15), (1 << 15) - 1).astype("<i2").tobytes()
+    samples: NDArray[np.int16] = np.clip(scaled, -(1 << 15), (1 << 15) - 1).astype("<i2")
+    return samples.tobytes()

@@ -59,8 +59,12 @@ class AudioReader:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._decoder.close()
+        self.close_decoder()
         self._source.close()
+
+    def close_decoder(self) -> None:
+        """For whoever opened the file, and has more to do with it: it stays open."""
+        self._decoder.close()
 
     @property
     def report(self) -> DecodeReport:
@@ -169,7 +173,7 @@ def open_audio(path: Path | str, sampling_rate: int) -> AudioReader:
 
 
 def read_source(source: Source, sampling_rate: int) -> AudioReader:
-    """The same for a file that is open already. The reader closes it.
+    """The same for a file that is open already. The reader closes it, if used with `with`.
 
     Raises:
         EmptyAudio, DecodeError: as `open_audio`. The file stays open then.

@@ -1,1 +1,1 @@
-"""The commands that only need the kernel, one a file: parse → build → call → print."""
+"""What the server serves of sound, without any web framework: files, clips, pictures, uploads."""
