@@ -102,14 +102,7 @@ class PlayableSound:
 
     def header(self, n_bytes: int) -> bytes:
         """Of the WAV file that holds so many bytes of samples."""
-        frame_bytes = 2 * self.channels
-        return struct.pack(
-            "<4sI4s4sIHHIIHH4sI",
-            *(b"RIFF", WAV_HEADER_BYTES - 8 + n_bytes, b"WAVE"),
-            *(b"fmt ", 16, 1, self.channels),
-            *(self.sampling_rate, self.sampling_rate * frame_bytes, frame_bytes, 16),
-            *(b"data", n_bytes),
-        )
+        return wav_header(self.sampling_rate, self.channels, n_bytes)
 
     def _change_rate(self, native_rate: int) -> bytes:
         """At the start, and at the seam of a file that is glued together."""
@@ -132,6 +125,18 @@ class PlayableSound:
         if frames.shape[1] > 1:
             frames = frames.mean(axis=1, keepdims=True, dtype=np.float32)
         return np.repeat(frames, self.channels, axis=1)
+
+
+def wav_header(sampling_rate: int, channels: int, n_bytes: int) -> bytes:
+    """What stands before so many bytes of 16-bit samples."""
+    frame_bytes = 2 * channels
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        *(b"RIFF", WAV_HEADER_BYTES - 8 + n_bytes, b"WAVE"),
+        *(b"fmt ", 16, 1, channels),
+        *(sampling_rate, sampling_rate * frame_bytes, frame_bytes, 16),
+        *(b"data", n_bytes),
+    )
 
 
 def write_playable(source: Source, span: TimeSpan, out: BinaryIO) -> float:
