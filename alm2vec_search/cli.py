@@ -17,7 +17,7 @@ import typer
 
 import indexer.cli
 import trainer.cli
-from alm2vec_search.commands import bench, duplicates, embed, model, saved, search
+from alm2vec_search.commands import bench, duplicates, embed, mcp, model, saved, search, serve
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
 from alm2vec_search.terminal import INTERRUPTED, say, say_error
 
@@ -41,6 +41,8 @@ app.command()(duplicates.duplicates)
 app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
 app.command()(embed.embed)
+app.command()(serve.serve)
+app.command()(mcp.mcp)
 app.command()(bench.bench)
 app.add_typer(saved.app, name="saved")
 app.add_typer(model.app, name="model")

@@ -20,6 +20,15 @@
     │   ├── ServerBusy                  now
     │   ├── TooSlow                     in the time there is for one
     │   └── SoundNotFound               at all: there is no such sound here
+    ├── MediaError                      an indexed sound that can't be listened to
+    │   ├── SoundGone                   its file is gone, or was changed since it was indexed
+    │   └── SoundForbidden              its file is a link that leads out of the libraries
+    ├── UploadError                     a sound sent to the server that can't be used
+    │   ├── UploadTooLarge              it has too many bytes
+    │   ├── UploadTooLong               it lasts too long
+    │   ├── UploadUnreadable            there is no sound in it that could be decoded
+    │   ├── UploadTimedOut              decoding it took too long
+    │   └── UploadsBusy                 too many are being decoded at the moment
     └── TrainingError                   a training run that can't start, or can't go on
         └── PairError                   a line of a file of pairs
 
@@ -192,6 +201,84 @@ def one_line(error: Exception) -> str:
     'many lines'
     """
     return shorten(str(error) or type(error).__name__, width=200, placeholder=" …")
+
+
+class MediaError(Alm2VecError):
+    """An indexed sound can't be listened to."""
+
+
+class SoundGone(MediaError):
+    """A file isn't there any more, or isn't what was indexed."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path}: {reason}", hint="alm2vec index brings the index up to date with its libraries"
+        )
+        self.path = path
+        self.reason = reason
+
+
+class SoundForbidden(MediaError):
+    """A file lies elsewhere by now than in the libraries. Where is not said."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: it is a link that leads out of the indexed libraries",
+            hint="index the folder that it leads to, too",
+        )
+        self.path = path
+
+
+class UploadError(Alm2VecError):
+    """A sound that was sent to the server can't be used."""
+
+
+class UploadTooLarge(UploadError):
+    """An upload has more bytes than are taken."""
+
+    def __init__(self, *, most_bytes: int) -> None:
+        super().__init__(
+            f"the upload has more than {most_bytes} bytes",
+            hint="send a shorter stretch of it, or pack it, as FLAC or Opus say",
+        )
+        self.most_bytes = most_bytes
+
+
+class UploadTooLong(UploadError):
+    """An upload lasts longer than is taken."""
+
+    def __init__(self, *, most_s: float) -> None:
+        super().__init__(f"the upload lasts more than {most_s:g} s", hint="send a stretch of it")
+        self.most_s = most_s
+
+
+class UploadUnreadable(UploadError):
+    """There is no sound in an upload that could be decoded."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the upload can't be used: {reason}",
+            hint="send a file with sound in it: WAV, FLAC, MP3, Ogg, M4A ...",
+        )
+        self.reason = reason
+
+
+class UploadTimedOut(UploadError):
+    """Decoding an upload took longer than it may."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "decoding the upload took too long", hint="send a shorter stretch of it, or a plain WAV"
+        )
+
+
+class UploadsBusy(UploadError):
+    """As many uploads as may be are being decoded. Worth another try in a moment."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "too many uploads are being decoded at the moment", hint="try again in a few seconds"
+        )
 
 
 class TrainingError(Alm2VecError):

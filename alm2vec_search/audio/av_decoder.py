@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.audio.plane import AudioPlane
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from alm2vec_search.audio.container import is_cut_off, mp3_knows_its_length
 from alm2vec_search.audio.decoder import AudioInfo, NativeBlock, UnreadableError, block_frames
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
     from alm2vec_search.audio.source import Source
@@ -32,6 +33,18 @@ _VOUCHING = {"mp4", "matroska", "flac", "ogg"}
 # the argument is gone.
 _TAGS: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
+# What FFmpeg may take a file for: containers and streams that hold their sound themselves. It knows
+# playlists, too, which make it open the files and addresses that they name.
+_PLAIN_FORMATS = ",".join(
+    (
+        *("wav", "w64", "aiff", "au", "caf", "voc", "sox", "ircam", "nistsphere", "avr", "paf"),
+        *("pvf", "iff", "dsf", "flac", "ogg", "mp3", "aac", "loas", "latm", "ac3", "eac3", "ac4"),
+        *("dts", "dtshd", "mlp", "truehd", "ape", "tta", "tak", "shn", "wv", "mpc", "mpc8", "bonk"),
+        *("osq", "qoa", "rka", "amr", "amrnb", "amrwb", "gsm", "ilbc", "qcp", "oma", "aea", "lc3"),
+        *("mov", "matroska", "asf", "asf_o", "xwma", "avi", "flv", "mpeg", "mpegts", "mxf", "nut"),
+        *("rm", "wtv"),
+    )
 )
 # FFmpeg's sample formats, less the p of the planar ones: numpy's name, and what stands for 1.0
 _SAMPLES = {
@@ -46,9 +59,13 @@ _SAMPLES = {
 
 def _open(source: Source) -> InputContainer:
     """By descriptor, and nothing but that: a playlist that names other files or addresses must
-    not make us read them."""
+    not make us read them. Twice over: no playlist, and no way to open anything else."""
     source.rewind()
-    only_this = {"fd": str(source.descriptor), "protocol_whitelist": "fd"}
+    only_this = {
+        "fd": str(source.descriptor),
+        "protocol_whitelist": "fd",
+        "format_whitelist": _PLAIN_FORMATS,
+    }
     container: InputContainer = av.open("fd:", options=only_this, **_TAGS)
     return container
 
@@ -105,6 +122,7 @@ class AvDecoder:
             sampling_rate=stream.rate,
             channels=channels,
             duration_s=self._declared_s(),
+            has_pictures=any(map(_moves, self._container.streams.video)),
         )
         vouches = container in _VOUCHING
         if container == "mp3":
@@ -178,6 +196,11 @@ class AvDecoder:
     def close(self) -> None:
         with contextlib.suppress(*_FAILURES):
             self._container.close()
+
+
+def _moves(pictures: VideoStream) -> bool:
+    """Whether it is a film, and not the cover of a record."""
+    return not pictures.disposition & Disposition.attached_pic
 
 
 def _plain_channels(context: AudioCodecContext) -> int:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from alm2vec_search.audio.choosing import open_decoder
+from alm2vec_search.audio.decoder import NativeBlock
 from alm2vec_search.audio.source import open_source
 from alm2vec_search.errors import EmptyAudio
 
@@ -34,25 +35,41 @@ def cut_clip(path: Path, span: TimeSpan, out: Path) -> None:
     draft = out.with_name(f".{out.name}.part")
     try:
         with closing(open_source(path)) as source, closing(open_decoder(source)) as decoder:
-            if not _write(_stretch(decoder, span), draft, decoder):
+            if not _write(_up_to_the_seam(decoder, span), draft, decoder):
                 raise EmptyAudio(path, f"there is no sound at {span.start_s:.1f} s")
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _stretch(decoder: Decoder, span: TimeSpan) -> Iterator[NDArray[np.float32]]:
-    """Frames [n, channels] of the stretch; up to the seam, where a file is glued together."""
-    rate, channels = decoder.info.sampling_rate, decoder.info.channels
+def stretch(decoder: Decoder, span: TimeSpan) -> Iterator[NativeBlock]:
+    """The blocks of a stretch, the last one cut where it ends; fewer where the file ends first.
+
+    Raises:
+        DecodeError: the file system can't read the file.
+    """
+    rate = decoder.info.sampling_rate
     start = round(span.start_s * rate)
     left = round(span.end_s * rate) - start
     for block in decoder.blocks(start):
-        if block.sampling_rate != rate or block.frames.shape[1] != channels:
-            return
-        yield block.frames[:left]
-        left -= len(block.frames[:left])
+        if block.sampling_rate != rate:
+            left = round(left * block.sampling_rate / rate)
+            rate = block.sampling_rate
+        frames = block.frames[:left]
+        if len(frames):
+            yield NativeBlock(frames, rate)
+        left -= len(frames)
         if left <= 0:
             return
+
+
+def _up_to_the_seam(decoder: Decoder, span: TimeSpan) -> Iterator[NDArray[np.float32]]:
+    """Frames [n, channels] of the stretch, up to where a file is glued to another kind of sound."""
+    rate, channels = decoder.info.sampling_rate, decoder.info.channels
+    for block in stretch(decoder, span):
+        if block.sampling_rate != rate or block.frames.shape[1] != channels:
+            return
+        yield block.frames
 
 
 def _write(blocks: Iterator[NDArray[np.float32]], out: Path, decoder: Decoder) -> int:

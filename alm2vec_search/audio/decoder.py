@@ -24,6 +24,7 @@ class AudioInfo:
     sampling_rate: int  # Hz
     channels: int
     duration_s: float | None  # declared: a hint, often an estimate
+    has_pictures: bool = False  # that move: a film, not a record with a cover
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -59,8 +59,12 @@ class AudioReader:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._decoder.close()
+        self.close_decoder()
         self._source.close()
+
+    def close_decoder(self) -> None:
+        """For whoever opened the file, and has more to do with it: it stays open."""
+        self._decoder.close()
 
     @property
     def report(self) -> DecodeReport:
@@ -96,27 +100,38 @@ class AudioReader:
         """
         import numpy as np
 
+        return np.concatenate(list(self.stretch(span)))
+
+    def stretch(self, span: TimeSpan) -> Iterator[Samples]:
+        """The same as `region`, in blocks [n]: for spans that need not fit into memory.
+
+        Raises:
+            EmptyAudio: there is no sound in the file.
+            DecodeError: as when iterating, or the span begins behind the end of the file.
+        """
         # Only at these pairs of frames do the samples of file and target lie at the same moment.
         common = math.gcd(self.info.sampling_rate, self.sampling_rate)
         native_step = self.info.sampling_rate // common
         step = self.sampling_rate // common
         n_steps = int(max(0.0, span.start_s - _RUN_UP_S) * self.info.sampling_rate) // native_step
         start = round(span.start_s * self.sampling_rate) - n_steps * step
-        end = math.inf
+        end = None
         if math.isfinite(span.end_s):
             end = max(start + 1, round(span.end_s * self.sampling_rate) - n_steps * step)
 
-        blocks: list[Samples] = []
+        n_before = 0
         for block in self._blocks(start_frame=n_steps * native_step):
-            blocks.append(block)
-            if self._n_samples >= end:
+            wanted = block[max(0, start - n_before) : None if end is None else end - n_before]
+            if len(wanted):
+                yield wanted
+            n_before += len(block)
+            if end is not None and n_before >= end:
                 break
         if self._n_samples <= start and self._decoder.position:
             length_s = self._decoder.position / self.info.sampling_rate
             reason = f"it is {length_s:.1f} s long, and the region begins at {span.start_s:.1f} s"
             raise DecodeError(self._source.path, reason)
         self._check_sound()
-        return np.concatenate(blocks)[start : min(end, self._n_samples)]
 
     def _blocks(self, start_frame: int = 0) -> Iterator[Samples]:
         if self._started:
@@ -151,10 +166,19 @@ def open_audio(path: Path | str, sampling_rate: int) -> AudioReader:
     """
     source = open_source(Path(path))
     try:
-        return AudioReader(source, _open_decoder(source), sampling_rate)
+        return read_source(source, sampling_rate)
     except BaseException:
         source.close()
         raise
+
+
+def read_source(source: Source, sampling_rate: int) -> AudioReader:
+    """The same for a file that is open already. The reader closes it, if used with `with`.
+
+    Raises:
+        EmptyAudio, DecodeError: as `open_audio`. The file stays open then.
+    """
+    return AudioReader(source, open_sound(source), sampling_rate)
 
 
 def probe(path: Path | str) -> AudioInfo:
@@ -166,14 +190,20 @@ def probe(path: Path | str) -> AudioInfo:
     """
     source = open_source(Path(path))
     try:
-        decoder = _open_decoder(source)
+        decoder = open_sound(source)
         decoder.close()
         return decoder.info
     finally:
         source.close()
 
 
-def _open_decoder(source: Source) -> Decoder:
+def open_sound(source: Source) -> Decoder:
+    """The decoder of a file whose samples can carry sound.
+
+    Raises:
+        EmptyAudio: it says that there is no sound in it.
+        DecodeError: it isn't audio.
+    """
     decoder = open_decoder(source)
     if (rate := decoder.info.sampling_rate) < _LOWEST_RATE:
         decoder.close()

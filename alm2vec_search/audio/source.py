@@ -77,10 +77,19 @@ def open_source(path: Path) -> Source:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise DecodeError(path, reason_of(error)) from error
-    source = Source(path, descriptor, size=os.fstat(descriptor).st_size)
+    return source_of(descriptor, path)
+
+
+def source_of(descriptor: int, name: Path) -> Source:
+    """A file that is open already, and what errors call it. It is closed with the source.
+
+    Raises:
+        EmptyAudio: it has no bytes. Then it is closed.
+    """
+    source = Source(name, descriptor, size=os.fstat(descriptor).st_size)
     if source.size == 0:
         source.close()
-        raise EmptyAudio(path, "the file is empty")
+        raise EmptyAudio(name, "the file is empty")
     return source
 
 

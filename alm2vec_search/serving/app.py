@@ -66,7 +66,7 @@ def create_app(
     )
     metrics.watch("searches", searches)
     metrics.watch("clips", clips)
-    sounds = Sounds(engine, clips, cache=cache, limits=limits)
+    sounds = Sounds(engine, cache=cache, limits=limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -87,7 +87,7 @@ def create_app(
     )
     answer_errors(app)
     app.include_router(search_routes(engine, searches, sounds))
-    app.include_router(sound_routes(sounds))
+    app.include_router(sound_routes(sounds, clips, limits))
     app.include_router(embeddings_routes(engine, searches, sounds))
     app.include_router(server_routes(engine, searches, metrics, limits, store=store, token=token))
     app.include_router(page_routes())

@@ -43,19 +43,23 @@ def embeddings_routes(engine: Engine, gate: Gate, sounds: Sounds) -> APIRouter:
         """Vectors of texts and sounds, L2-normalised. Sounds come as data URIs of audio files;
         longer than the model hears, they are cut. Usage counts no tokens: nobody pays here."""
         inputs = [_input(item) for item in _listed(body)]
-        encoder = await gate(engine.encoder)
-        _require_its_own(body, encoder)
-        heard = [
-            None if item.audio is None else await sounds.read(item.audio, encoder.sampling_rate)
-            for item in inputs
-        ]
-        vectors = await gate(lambda: _encode(encoder, body, inputs, heard))
+
+        def work() -> tuple[str, Embeddings]:
+            encoder = engine.encoder()
+            _require_its_own(body, encoder)
+            heard = [
+                None if item.audio is None else sounds.decode(item.audio, encoder.sampling_rate)
+                for item in inputs
+            ]
+            return encoder.name, _encode(encoder, body, inputs, heard)
+
+        model, vectors = await gate(work)
         data = [
             {"object": "embedding", "index": i, "embedding": _written(vector, body.encoding_format)}
             for i, vector in enumerate(vectors)
         ]
         usage = {"prompt_tokens": 0, "total_tokens": 0}
-        return AsciiJSON({"object": "list", "model": encoder.name, "data": data, "usage": usage})
+        return AsciiJSON({"object": "list", "model": model, "data": data, "usage": usage})
 
     return routes
 

@@ -20,4 +20,4 @@ class Limits:
     clips: int = 2  # at once
     clips_waiting: int = 64
     decoded_uploads: int = 2  # at once
-    decoded_uploads_waiting: int = 8
+    clips_kept_bytes: int = 512 * 2**20  # on the disk

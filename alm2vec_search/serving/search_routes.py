@@ -39,10 +39,10 @@ def search_routes(engine: Engine, gate: Gate, sounds: Sounds) -> APIRouter:
     async def answer(body: SearchBody) -> AsciiJSON:
         started = time.perf_counter()
         body.options()  # what is wrong with them is known before anything is read
-        heard = None if body.like is None else await sounds.open(body.like)
 
         def ask(sampling_rate: int) -> Question:
-            return _question(body, None if heard is None else heard(sampling_rate))
+            heard = None if body.like is None else sounds.hear(body.like, sampling_rate)
+            return _question(body, heard)
 
         found = await gate(lambda: engine.search(body, ask))
         took_s = round(time.perf_counter() - started, 3)
