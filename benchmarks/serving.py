@@ -105,7 +105,9 @@ async def ask(client: httpx.AsyncClient, n_clients: int, duration_s: float) -> S
             if hit is not None and kind < 0.3:
                 what = "audio" if kind < 0.2 else "spectrogram.png"
                 span = {"start": hit["start_s"], "end": hit["end_s"]}
-                request = client.build_request("GET", f"/v1/sounds/{hit['sound']}/{what}", params=span)
+                request = client.build_request(
+                    "GET", f"/v1/sounds/{hit['sound']}/{what}", params=span
+                )
             else:
                 body = {"text": chance.choice(WORDS), "limit": 5}
                 request = client.build_request("POST", "/v1/search", json=body)

@@ -44,7 +44,7 @@ class _Input:
 
 
 class BatchingEncoder:
-    """An `Encoder` that may be asked by many threads, and asks another one from a thread of its own.
+    """An `Encoder` for many threads, that asks another one from a thread of its own.
 
     Args:
         encoder: is used by one thread at a time.

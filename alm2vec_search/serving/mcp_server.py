@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from alm2vec_search.serving.engine import Engine
     from alm2vec_search.serving.sounds import Sounds
 
+T = TypeVar("T")
 INSTRUCTIONS = (
     "Search this machine's audio files by meaning. `search` takes words; a hit has a path, a time "
     "range in seconds, a verdict (strong, likely or weak: weak ones are usually no answers), and "
@@ -36,7 +37,7 @@ INSTRUCTIONS = (
 )
 LONGEST_CLIP_S = 60.0
 _READS = ToolAnnotations(
-    readOnlyHint=True, destructiveHint=False, idempotentHint=True, openWorldHint=False
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
 
 Limit = Annotated[int, Field(ge=1, le=100, description="How many hits, at most.")]
@@ -78,7 +79,7 @@ def create_mcp(engine: Engine, sounds: Sounds) -> MCPServer:
         ] = None,
         less: Annotated[list[str] | None, Field(description="What isn't wanted, in words.")] = None,
         where: Where = None,
-        min: Min = "weak",  # noqa: A002 - the name that the command has
+        min: Min = "weak",
         limit: Limit = 10,
         explain: Annotated[bool, Field(description="Say what is heard in each hit.")] = False,
     ) -> str:
@@ -90,8 +91,7 @@ def create_mcp(engine: Engine, sounds: Sounds) -> MCPServer:
         like: Annotated[
             str,
             Field(
-                description="A sound's id from a hit, or the absolute path of an audio file on this "
-                "machine."
+                description="A sound's id from a hit, or the absolute path of any audio file here."
             ),
         ],
         start_s: Annotated[Seconds, Field(description="Where the region starts.")] = None,
@@ -103,7 +103,7 @@ def create_mcp(engine: Engine, sounds: Sounds) -> MCPServer:
             str | None, Field(description='What counts: "which instrument is played?".')
         ] = None,
         where: Where = None,
-        min: Min = "weak",  # noqa: A002
+        min: Min = "weak",
         limit: Limit = 10,
     ) -> str:
         """Find what sounds like a sound, or like a region of it."""
@@ -147,7 +147,7 @@ def create_mcp(engine: Engine, sounds: Sounds) -> MCPServer:
     return server
 
 
-async def _in_thread(work: Callable[[], Any]) -> Any:
+async def _in_thread(work: Callable[[], T]) -> T:
     """
     Raises:
         ToolError: with the message and the hint of an error of ours.

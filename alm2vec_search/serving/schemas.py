@@ -6,19 +6,24 @@ schemas here are documentation, and tests hold answers against them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from alm2vec_search.search_request import SearchChoices
+
+if TYPE_CHECKING:
+    from pydantic.types import JsonValue
 
 Words = Annotated[str, StringConstraints(max_length=2000)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, le=10_000_000)]
 DataURI = Annotated[str, StringConstraints(pattern=r"^data:[^,]*,")]
 
-ANY_QUERY = {"text": "dog barking", "where": "duration<10", "limit": 5}
-BY_REGION = {"like": {"sound": "<id of a hit>", "start_s": 2.5, "end_s": 4.0}}
-BY_UPLOAD = {"like": {"upload": "<id>"}, "instruction": "which instrument is played?"}
+_SEARCHES: list[JsonValue] = [
+    {"text": "dog barking", "where": "duration<10", "limit": 5},
+    {"like": {"sound": "<id of a hit>", "start_s": 2.5, "end_s": 4.0}},
+    {"like": {"upload": "<id>"}, "instruction": "which instrument is played?"},
+]
 
 
 class Like(BaseModel):
@@ -40,7 +45,7 @@ class SearchBody(SearchChoices):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        json_schema_extra={"examples": [ANY_QUERY, BY_REGION, BY_UPLOAD]},
+        json_schema_extra={"examples": _SEARCHES},
     )
 
     text: Annotated[Words | None, Field(description="What to look for, in words.")] = None
@@ -227,12 +232,3 @@ def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route may answer beside what it is asked for."""
     common = {400, 401, 403, 422, 503, 504}
     return {status: {"model": FailureAnswer} for status in sorted(common | set(statuses))}
-
-
-class Region(BaseModel):
-    """A stretch of a sound, as query parameters; all of it where nothing is said."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    start: NonNegativeFloat | None = None
-    end: NonNegativeFloat | None = None

@@ -15,8 +15,6 @@ from alm2vec_search.serving.answers import AsciiJSON
 from alm2vec_search.serving.schemas import SearchAnswer, SearchBody, Words, failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from alm2vec_search.domain import Hit, Question
     from alm2vec_search.search_request import Answer
     from alm2vec_search.serving.engine import Engine
@@ -57,7 +55,7 @@ def search_routes(engine: Engine, gate: Gate, sounds: Sounds) -> APIRouter:
     async def search_by_words(
         text: Annotated[Words, Query(description="What to look for, in words.")],
         where: Annotated[str | None, Query(max_length=4000)] = None,
-        min: Verdict = Verdict.WEAK,  # noqa: A002 - the name that the command has
+        min: Verdict = Verdict.WEAK,
         limit: Annotated[int, Query(ge=1, le=200)] = 10,
     ) -> AsciiJSON:
         """The same by an address: for words, a condition, and no more."""
