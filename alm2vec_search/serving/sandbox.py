@@ -296,10 +296,10 @@ class _Answer:
             raise UploadTooLong(most_s=self._limits.duration_s)
 
     def _failure(self, fields: dict[str, Any]) -> UploadError:
-        kind, reason = fields.get("kind"), fields.get("reason")
-        if kind == messages.TOO_LONG:
+        why, reason = fields.get("why"), fields.get("reason")
+        if why == messages.TOO_LONG:
             return UploadTooLong(most_s=self._limits.duration_s)
-        if kind == messages.TOO_MUCH_MEMORY:
+        if why == messages.TOO_MUCH_MEMORY:
             return UploadUnreadable("decoding it takes more memory than it may")
         return UploadUnreadable(_text(reason) or "damaged")
 

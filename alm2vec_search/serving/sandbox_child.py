@@ -51,15 +51,15 @@ def main(limits: dict[str, Any]) -> None:
         with closing(source_of(upload, _NAME)) as source:
             _decode(source, fields["sampling_rate"], limits["duration_s"], answer)
     except _TooLongError:
-        failed(kind=messages.TOO_LONG)
+        failed(why=messages.TOO_LONG)
     except MemoryError:
-        failed(kind=messages.TOO_MUCH_MEMORY)
+        failed(why=messages.TOO_MUCH_MEMORY)
     except AudioError as error:
-        failed(kind=messages.UNREADABLE, reason=error.reason)
+        failed(why=messages.UNREADABLE, reason=error.reason)
     except OSError:
         raise  # nobody listens any more
     except Exception:  # a library stumbled: that is what the sandbox is for
-        failed(kind=messages.UNREADABLE, reason="damaged, its decoder gave up")
+        failed(why=messages.UNREADABLE, reason="damaged, its decoder gave up")
 
 
 class _TooLongError(Exception):

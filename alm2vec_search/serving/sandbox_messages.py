@@ -17,7 +17,7 @@ INFO = b"i"  # JSON: sampling_rate and channels of the file; played_rate, played
 MONO = b"m"  # float32, little-endian: for the model
 PLAYED = b"p"  # int16, little-endian: for browsers
 END = b"e"  # JSON: note
-FAILED = b"f"  # JSON: kind and reason
+FAILED = b"f"  # JSON: why, and a reason for people
 
 UNREADABLE, TOO_LONG, TOO_MUCH_MEMORY = "unreadable", "too long", "too much memory"
 
@@ -39,7 +39,7 @@ def send(out: BinaryIO, kind: bytes, data: bytes) -> None:
     out.flush()
 
 
-def send_json(out: BinaryIO, kind: bytes, **fields: Any) -> None:
+def send_json(out: BinaryIO, kind: bytes, /, **fields: Any) -> None:
     """Raises OSError where nobody listens any more."""
     send(out, kind, json.dumps(fields).encode())
 
