@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 import { Player } from "./player.js";
 import { RegionEditor } from "./region_editor.js";
 import { stretchAround, stretchBeside, ticksOf } from "./stretch.js";
-import { clock } from "./text.js";
+import { clock, plain } from "./text.js";
 
 /**
  * @typedef {import("./stretch.js").Stretch} Stretch
@@ -44,11 +44,11 @@ export class SoundView {
 
     this._picture = h("img", { class: "spectrogram", alt: "", hidden: true });
     this._shade = h("div", { class: "span" });
-    this._mount = h("div", { class: "waveform" });
-    this._message = h("p", { class: "wave-message" });
+    this._mount = h("div", { class: "waveform", role: "img" });
+    this._message = h("p", { class: "wave-message", role: "status" });
     this._wave = h(
       "div",
-      { class: "wave", role: "img", "aria-busy": "true" },
+      { class: "wave", "aria-busy": "true" },
       this._picture,
       this._shade,
       this._mount,
@@ -182,7 +182,7 @@ export class SoundView {
     this._shade.classList.toggle("ends", right < 100);
     const heard = `${clock(stretch.start_s)} to ${clock(stretch.end_s)}`;
     const found = `${clock(span.start_s)} to ${clock(span.end_s)}`;
-    this._wave.setAttribute(
+    this._mount.setAttribute(
       "aria-label",
       `Waveform and spectrogram of ${name}, ${heard} of ${clock(duration_s)}; marked: ${found}`,
     );
@@ -238,7 +238,7 @@ export class SoundView {
 
   /** @param {ServerError} error */
   _say(error) {
-    this._message.textContent = [error.message, error.hint].filter(Boolean).join(" ");
+    this._message.textContent = plain([error.message, error.hint].filter(Boolean).join("; "));
   }
 
   /** @param {boolean} playing */

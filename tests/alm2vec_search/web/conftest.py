@@ -30,7 +30,9 @@ WIDE = {"width": 1280, "height": 900}
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        why = f"the page needs a browser to be tested in: none of {', '.join(BROWSERS)} is installed"
+        why = (
+            f"the page needs a browser to be tested in: none of {', '.join(BROWSERS)} is installed"
+        )
         if os.environ.get("CI"):
             pytest.fail(why)
         pytest.skip(why)

@@ -104,7 +104,9 @@ def create_app(backend: Backend) -> Starlette:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             if backend.wants_token and request.cookies.get("token") != "yes":
-                return _error(401, "Unauthorized", "a token is wanted", "it was printed at the start")
+                return _error(
+                    401, "Unauthorized", "a token is wanted", "it was printed at the start"
+                )
             try:
                 told = handle(request)
                 return told if isinstance(told, Response) else await told
@@ -131,7 +133,9 @@ def create_app(backend: Backend) -> Starlette:
         try:
             sound = _sound(key, path)
         except soundfile.LibsndfileError:
-            return _error(415, "DecodeError", "no sound in it", "wav, flac, mp3 and others are read")
+            return _error(
+                415, "DecodeError", "no sound in it", "wav, flac, mp3 and others are read"
+            )
         backend.uploads[key] = sound
         told = {"upload": key, "duration_s": sound.duration_s, "expires_s": 900}
         return JSONResponse(told, status_code=201)
@@ -142,7 +146,9 @@ def create_app(backend: Backend) -> Starlette:
         if sound is None:
             return _error(404, "NotFound", "there is no such sound", None)
         if not sound.path.exists():
-            return _error(410, "Gone", "the file is gone", "alm2vec index brings the index up to date")
+            return _error(
+                410, "Gone", "the file is gone", "alm2vec index brings the index up to date"
+            )
         span = [request.query_params.get(name) for name in ("start", "end")]
         start_s, end_s = (None if text is None else float(text) for text in span)
         make = {"peaks": _peaks, "spectrogram.png": _spectrogram, "audio": _audio}
@@ -150,7 +156,7 @@ def create_app(backend: Backend) -> Starlette:
             make[request.path_params["what"]], backend, sound, start_s, end_s
         )
 
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/", lambda _request: _page()),
             Mount("/assets", StaticFiles(directory=WEB)),
@@ -161,7 +167,6 @@ def create_app(backend: Backend) -> Starlette:
             Route("/v1/{kind:str}/{id:str}/{what:str}", guarded(media)),
         ]
     )
-    return app
 
 
 def _page() -> Response:

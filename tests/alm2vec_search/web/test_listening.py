@@ -118,6 +118,8 @@ def test_keys(listening: ListeningPage) -> None:
     with listening.searching() as told:
         page.keyboard.press("m")
     assert set(asked(told)["like"]) == {"sound"}
+    listening.settled()
+    expect(listening.hit(0)).to_be_focused()  # so that the keys go on from there
     page.keyboard.press("/")
     expect(page.locator("#text")).to_be_focused()
 
@@ -159,7 +161,12 @@ def test_a_region_is_searched_with(listening: ListeningPage) -> None:
     assert like["end_s"] == pytest.approx(3.0, abs=0.1)
     assert f"from={like['start_s']}" in page.url
     listening.settled()
-    expect(page.locator("#reference .fact")).to_have_text(re.compile(r"0:01\.[456] – 0:0(2\.9|3\.[01])"))
+    expect(page.locator("#reference .fact")).to_have_text(
+        re.compile(r"0:01\.[456] – 0:0(2\.9|3\.[01])")
+    )
+    with listening.searching() as told:
+        page.get_by_role("button", name="All of it").click()
+    assert set(asked(told)["like"]) == {"sound"}
 
 
 def test_a_region_without_a_mouse(listening: ListeningPage) -> None:
@@ -188,8 +195,11 @@ def test_a_second_region_takes_the_place_of_the_first(listening: ListeningPage) 
     listening.drag(wave, 0.1, 0.2)
     listening.drag(wave, 0.6, 0.8)
     assert float(hit.get_by_label("from, in").input_value()) == pytest.approx(3.6, abs=0.1)
-    drawn = """wave => [...wave.querySelector(".waveform > div").shadowRoot.querySelectorAll("[part]")]
-      .filter((part) => part.part.contains("region")).length"""
+    drawn = """wave => {
+      const inside = wave.querySelector(".waveform > div").shadowRoot;
+      const parts = [...inside.querySelectorAll("[part]")];
+      return parts.filter((element) => element.part.contains("region")).length;
+    }"""
     assert wave.evaluate(drawn) == 1
     hit.get_by_role("button", name="Clear").click()
     expect(hit.locator(".region")).to_be_hidden()
@@ -201,7 +211,9 @@ def test_ten_minutes_are_shown_a_minute_at_a_time(listening: ListeningPage) -> N
         hit = listening.ask("walk home long")
     assert "start=275&end=335" in told.value.url  # around 300 to 310
     wave = listening.wave(hit)
-    assert "4:35.0 to 5:35.0 of 10:00.0" in (wave.get_attribute("aria-label") or "")
+    assert "4:35.0 to 5:35.0 of 10:00.0" in (
+        wave.get_by_role("img").get_attribute("aria-label") or ""
+    )
     hit.get_by_role("button", name="Play", exact=True).click()
     listening.wait_until_sounding()
     assert 25 <= listening.playing()[0]["time"] < 30  # in what was cut for it
@@ -227,7 +239,9 @@ def test_hostile_names_are_shown_literally(listening: ListeningPage) -> None:
     assert title.locator("bdi").count() == 1
     assert hit.locator("img").count() == 1  # its spectrogram
     hit.get_by_text("Where it is").click()
-    expect(hit.locator(".path code")).to_contain_text("<img src=x onerror=alert(1)> & \\n\\u202egnp.wav")
+    expect(hit.locator(".path code")).to_contain_text(
+        "<img src=x onerror=alert(1)> & \\n\\u202egnp.wav"
+    )
     with listening.searching():
         hit.get_by_role("button", name="More like this").click()
     listening.settled()

@@ -32,9 +32,12 @@ def narrow_or_wide(
     context.close()
 
 
-def barriers(page: Page) -> list[str]:
+def barriers(page: Page, behaviour: Behaviour) -> list[str]:
     """What axe finds that keeps somebody out."""
+    before = len(behaviour.complaints)
     violations: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    own = [c for c in behaviour.complaints[before:] if "Applying inline style" not in c]
+    behaviour.complaints[before:] = own  # axe tries styles out, which the page's policy forbids
     return [
         f"{found['id']}: {node['html']}: {node['failureSummary']}"
         for found in violations
@@ -51,12 +54,12 @@ def test_no_barriers(
     page = narrow_or_wide
     page.emulate_media(color_scheme=scheme)
     listening = ListeningPage(page, base_url).open()
-    assert barriers(page) == []
+    assert barriers(page, behaviour) == []
     listening.ask("walk home long").get_by_text("Where it is").click()
     listening.hit(0).get_by_text("Why").click()
     listening.hit(0).locator(".heard li").first.wait_for()
     listening.drag(listening.wave(listening.hit(0)), 0.2, 0.4)
-    assert barriers(page) == []
+    assert barriers(page, behaviour) == []
     listening.hit(0).get_by_role("button", name="More like this").click()
     listening.settled()
     page.click("#filters > summary")
@@ -67,10 +70,10 @@ def test_no_barriers(
     page.fill("#where", "duration<")
     page.press("#where", "Enter")
     page.locator("#where-error pre").wait_for()
-    assert barriers(page) == []
+    assert barriers(page, behaviour) == []
     page.locator("#results-title").focus()
     page.keyboard.press("?")
-    assert barriers(page) == []
+    assert barriers(page, behaviour) == []
 
 
 def test_nothing_is_wider_than_the_window(narrow_or_wide: Page, base_url: str) -> None:
@@ -103,7 +106,9 @@ def test_all_controls_are_reached_by_tab(listening: ListeningPage) -> None:
     reached = []
     for _ in range(40):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.innerText || document.activeElement.id"))
+        reached.append(
+            page.evaluate("document.activeElement.innerText || document.activeElement.id")
+        )
     for name in ("Search", "choose a file", "Play", "← Earlier", "Later →", "Region…"):
         assert name in reached
     for name in ("More like this", "Where it is", "Why"):
@@ -116,7 +121,8 @@ def test_light_and_dark_are_remembered(listening: ListeningPage) -> None:
     listening.wave(hit)
     ground = "getComputedStyle(document.body).backgroundColor"
     colour = """() => {
-      const canvas = document.querySelector(".hit .waveform > div").shadowRoot.querySelector("canvas");
+      const wave = document.querySelector(".hit .waveform > div").shadowRoot;
+      const canvas = wave.querySelector("canvas");
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
       for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) return data[i];
       return -1;
@@ -136,7 +142,7 @@ def test_light_and_dark_are_remembered(listening: ListeningPage) -> None:
 
 def test_less_motion(listening: ListeningPage) -> None:
     held: list[Any] = []
-    listening.page.route("**/v1/search", held.append)
+    listening.page.route("**/v1/search", lambda route: held.append(route))
     listening.page.fill("#text", "owl")
     listening.page.press("#text", "Enter")
     moves = "getComputedStyle(document.querySelector('#progress'), '::after').animationName"

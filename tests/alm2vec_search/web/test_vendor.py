@@ -31,6 +31,8 @@ def test_nothing_comes_from_elsewhere() -> None:
         if path.suffix in (".js", ".css", ".html"):
             text = path.read_text("utf-8")
             assert "://" not in text, path.name
-            assert not re.search(r"\.(innerHTML|outerHTML)\b|insertAdjacentHTML|\beval\(", text), path.name
+            assert not re.search(r"\.(innerHTML|outerHTML)\b|insertAdjacentHTML|\beval\(", text), (
+                path.name
+            )
     page = (VENDOR.parent / "index.html").read_text("utf-8")
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! [^>]*src=)", page)
