@@ -1,12 +1,13 @@
 # make demo    a bare machine: makes .venv, installs, indexes samples/, runs three searches
 # make test    a bare machine: installs what the tests need, then `make check`
 # make check   format, lint, types, import contracts, tests
+# make vendor  fetches what the page brings along, and compares it with what is known of it
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format vendor clean
 
 demo: .venv/app
 	@ALM2VEC="$(BIN)/alm2vec" sh samples/demo.sh
@@ -40,6 +41,17 @@ format:
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps dasheng
 	@touch $@ .venv/app
+
+WAVESURFER := 7.12.12
+VENDOR := alm2vec_search/web/vendor
+
+vendor:
+	rm -rf .vendor && mkdir .vendor
+	cd .vendor && npm pack --silent wavesurfer.js@$(WAVESURFER) && tar -xzf wavesurfer.js-$(WAVESURFER).tgz
+	cp .vendor/package/dist/wavesurfer.esm.js .vendor/package/dist/plugins/regions.esm.js $(VENDOR)
+	cp .vendor/package/LICENSE $(VENDOR)/LICENSE-wavesurfer.js
+	rm -rf .vendor
+	cd $(VENDOR) && sha256sum --check SHA256SUMS
 
 clean:
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

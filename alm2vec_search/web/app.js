@@ -30,8 +30,8 @@ const panel = new ReferencePanel(byId("reference", HTMLElement), byId("drop", HT
   onRegion: (reference) => ask({ ...form.read(), reference }),
   onRemove: () => {
     panel.reference = null;
+    form.focus(); // the button is gone
     if (queries.asksSomething(form.read())) ask(form.read());
-    else form.focus();
   },
 });
 const form = new QueryForm(panel, () => submit());
@@ -227,8 +227,10 @@ function end() {
   progress.end();
 }
 
+/** @returns {boolean} whether there was something to stop */
 function cancel() {
   running?.abort();
+  return running !== null;
 }
 
 /**
@@ -299,7 +301,7 @@ function describeServer({ version, model, index }) {
  */
 function tell(what, more) {
   notices.append(
-    h("div", { class: "notice", role: "status" }, h("p", { class: "what" }, what), more ? h("p", {}, more) : null),
+    h("div", { class: "notice" }, h("p", { class: "what" }, what), more ? h("p", {}, more) : null),
   );
 }
 

@@ -2,6 +2,7 @@
  * An error as it is shown: what happened, where, and what to do about it.
  */
 import { h } from "./dom.js";
+import { shown } from "./text.js";
 
 /**
  * @param {import("./api.js").ServerError} error
@@ -14,9 +15,9 @@ export function errorPanel(error, ...actions) {
   return h(
     "div",
     { class: "notice error", role: "alert" },
-    h("p", { class: "what" }, first),
+    h("p", { class: "what" }, shown(first)),
     rest.length ? h("pre", { tabindex: "0" }, rest.join("\n")) : null,
-    error.hint ? h("p", { class: "hint" }, error.hint) : null,
+    error.hint ? h("p", { class: "hint" }, shown(error.hint)) : null,
     actions.length ? h("p", {}, ...actions) : null,
   );
 }

@@ -52,8 +52,7 @@ export class HitCard {
         h("div", { class: "judged" }, verdictOf(hit), h("span", { class: "score" }, hit.score.toFixed(3))),
       ),
       this.view.element,
-      h("div", { class: "facts" }, ...facts(hit)),
-      h("div", { class: "folds" }, ...this._folds()),
+      h("div", { class: "foot" }, h("div", { class: "facts" }, ...facts(hit)), ...this._folds()),
     );
   }
 
@@ -128,7 +127,7 @@ function verdictOf({ verdict, probability }) {
  */
 function facts(hit) {
   const told = [
-    `${clock(hit.start_s)} – ${clock(hit.end_s)} of ${clock(hit.duration_s)}`,
+    isWhole(hit) ? "all of it" : `${clock(hit.start_s)} – ${clock(hit.end_s)}`,
     hit.channels && (["", "mono", "stereo"][hit.channels] ?? `${hit.channels} channels`),
     hit.sampling_rate && `${hit.sampling_rate / 1000} kHz`,
     hit.reembedded && "heard again under the instruction",
@@ -141,6 +140,14 @@ function facts(hit) {
     ),
     ...(hit.tags ?? []).map((tag) => h("span", { class: "tag" }, shown(tag))),
   ];
+}
+
+/**
+ * @param {Hit} hit
+ * @returns {boolean} whether nothing else is in its file
+ */
+function isWhole(hit) {
+  return hit.start_s <= 0 && hit.end_s >= hit.duration_s;
 }
 
 /**

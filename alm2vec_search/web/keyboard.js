@@ -11,7 +11,7 @@ const SEEK_S = 1;
  * @param {import("./results.js").Results} page.results
  * @param {() => void} page.focusSearch
  * @param {() => void} page.showKeys
- * @param {() => void} page.cancel
+ * @param {() => boolean} page.cancel whether there was something to stop
  */
 export function listenToKeys({ results, focusSearch, showKeys, cancel }) {
   /** @type {Record<string, () => unknown>} */
@@ -29,7 +29,10 @@ export function listenToKeys({ results, focusSearch, showKeys, cancel }) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
     if (document.querySelector("dialog[open]")) return;
-    if (event.key === "Escape") return cancel();
+    if (event.key === "Escape") {
+      if (cancel()) event.preventDefault(); // or it would empty the search box, too
+      return;
+    }
     const target = event.target instanceof Element ? event.target : document.body;
     if (target.closest(TYPED_INTO)) return;
     if ((event.key === " " || event.key === "Enter") && target.closest(PRESSED)) return;

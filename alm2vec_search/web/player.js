@@ -23,14 +23,15 @@ let sounding = null;
 
 export class Player {
   /**
-   * @param {HTMLElement} mount coloured by --wave, --wave-played, --cursor and --region
+   * @param {HTMLElement} mount coloured by --wave, --cursor and --region
    * @param {{kind: "sound" | "upload", id: string}} sound
    * @param {import("./api.js").Peaks} peaks
    * @param {Stretch} stretch what of the sound is shown
    * @param {boolean} isWhole whether that is all of it
+   * @param {number} from_s where it stands at first, of the file
    * @param {Listeners} listeners
    */
-  constructor(mount, sound, peaks, stretch, isWhole, listeners) {
+  constructor(mount, sound, peaks, stretch, isWhole, from_s, listeners) {
     this.stretch = stretch;
     this._mount = mount;
     this._listeners = listeners;
@@ -73,6 +74,7 @@ export class Player {
       void this._start();
     });
     this._wave.on("error", () => {}); // the audio element tells it, too
+    this._wave.once("ready", () => this._wave.setTime(this._local(from_s)));
 
     this._regions = this._wave.registerPlugin(RegionsPlugin.create());
     this._regions.enableDragSelection({ color: colour(mount, "--region"), minLength: SHORTEST_REGION_S }, 4);
@@ -219,7 +221,7 @@ export class Player {
 function colours(mount) {
   return {
     waveColor: colour(mount, "--wave"),
-    progressColor: colour(mount, "--wave-played"),
+    progressColor: colour(mount, "--wave"), // the cursor alone says where it is
     cursorColor: colour(mount, "--cursor"),
   };
 }

@@ -55,6 +55,8 @@ export class ReferencePanel {
       { type: "button", class: "quiet", onclick: () => this._listeners.onRemove() },
       "Remove",
     );
+    const takeAll = () => this._listeners.onRegion({ ...reference, start_s: null, end_s: null });
+    const whole = h("button", { type: "button", class: "quiet", onclick: takeAll }, "All of it");
     this._root.replaceChildren(
       h(
         "div",
@@ -63,6 +65,7 @@ export class ReferencePanel {
         h("strong", {}, name === null ? "a sound of the index" : shown(name)),
         region && h("span", { class: "fact" }, region),
         h("span", { class: "spring" }),
+        region && whole,
         remove,
       ),
     );

@@ -20,17 +20,18 @@ export class RegionEditor {
     /** @type {Stretch | null} */
     this.region = null;
 
-    const number = () =>
+    const number = (/** @type {string} */ which) =>
       h("input", {
         type: "number",
+        "aria-label": `${which}, in seconds`,
         min: 0,
         max: Math.ceil(sound.duration_s * 100) / 100,
         step: "any",
         inputmode: "decimal",
         oninput: () => this._typed(listeners.onChange),
       });
-    this._from = number();
-    this._to = number();
+    this._from = number("from");
+    this._to = number("to");
     const act = (/** @type {(region: Stretch) => void} */ action) => () => {
       if (this.region && this._isValid()) action(this.region);
       else this._to.reportValidity();

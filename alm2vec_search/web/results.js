@@ -36,6 +36,7 @@ export class Results {
    * @param {Hit[]} hits
    */
   show(hits) {
+    const hadFocus = this._list.contains(document.activeElement);
     const cards = hits.map((hit, i) => {
       const old = this.cards[i];
       if (old && JSON.stringify(old.hit) === JSON.stringify(hit)) return old;
@@ -48,6 +49,9 @@ export class Results {
     }
     this.cards = cards;
     this._makeCurrent(0);
+    // Whoever asked from the list, as for more like this, goes on in it.
+    if (hadFocus && !this._list.contains(document.activeElement))
+      this.current?.element.focus({ preventScroll: true });
   }
 
   /** @param {number} by how many hits further down */

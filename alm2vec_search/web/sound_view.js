@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 import { Player } from "./player.js";
 import { RegionEditor } from "./region_editor.js";
 import { stretchAround, stretchBeside, ticksOf } from "./stretch.js";
-import { clock } from "./text.js";
+import { clock, plain } from "./text.js";
 
 /**
  * @typedef {import("./stretch.js").Stretch} Stretch
@@ -20,7 +20,7 @@ import { clock } from "./text.js";
  * @property {Stretch} span what of it is meant
  */
 
-const PIXELS_PER_TICK = 90;
+const PIXELS_PER_TICK = 110; // room for two labels, one on either side of its tick
 const ENDED_S = 0.05; // nearer to the end of a span, it is over
 
 /** @type {Set<SoundView>} those on the page */
@@ -44,17 +44,19 @@ export class SoundView {
 
     this._picture = h("img", { class: "spectrogram", alt: "", hidden: true });
     this._shade = h("div", { class: "span" });
-    this._mount = h("div", { class: "waveform" });
-    this._message = h("p", { class: "wave-message" });
+    this._mount = h("div", { class: "waveform", role: "img" });
+    this._message = h("p", { class: "wave-message", role: "status" });
     this._wave = h(
       "div",
-      { class: "wave", role: "img", "aria-busy": "true" },
+      { class: "wave", "aria-busy": "true" },
       this._picture,
       this._shade,
       this._mount,
       this._message,
     );
     this._axis = h("div", { class: "axis", "aria-hidden": "true" });
+    this._resized = new ResizeObserver(() => this._drawAxis());
+    this._resized.observe(this._axis);
     this._playButton = h("button", { type: "button", class: "play", onclick: () => this.toggle() });
     this._time = h("span", { class: "time" });
     this._earlier = h("button", { type: "button", onclick: () => this._turn(-1) }, "← Earlier");
@@ -128,6 +130,7 @@ export class SoundView {
   destroy() {
     views.delete(this);
     this._gone.abort();
+    this._resized.disconnect();
     this.player?.destroy();
     this.player = null;
   }
@@ -179,7 +182,7 @@ export class SoundView {
     this._shade.classList.toggle("ends", right < 100);
     const heard = `${clock(stretch.start_s)} to ${clock(stretch.end_s)}`;
     const found = `${clock(span.start_s)} to ${clock(span.end_s)}`;
-    this._wave.setAttribute(
+    this._mount.setAttribute(
       "aria-label",
       `Waveform and spectrogram of ${name}, ${heard} of ${clock(duration_s)}; marked: ${found}`,
     );
@@ -187,14 +190,17 @@ export class SoundView {
   }
 
   _drawAxis() {
-    const width = this._wave.clientWidth || 640;
+    const width = this._axis.clientWidth;
+    if (!width) return; // not on the page yet: once it is, its size changes
     const length_s = this.stretch.end_s - this.stretch.start_s;
-    const ticks = ticksOf(this.stretch, Math.max(3, Math.floor(width / PIXELS_PER_TICK)));
+    const ticks = ticksOf(this.stretch, Math.max(2, Math.floor(width / PIXELS_PER_TICK)));
     this._axis.replaceChildren(
       ...ticks.map((time_s) => {
-        const share = (time_s - this.stretch.start_s) / length_s;
-        const tick = h("span", { class: share > 0.96 ? "tick last" : "tick" }, clock(time_s));
-        tick.style.left = `${share * 100}%`;
+        const left = ((time_s - this.stretch.start_s) / length_s) * width;
+        // A label that would be cut off stands before its tick, where there is room for it.
+        const isLast = width - left < PIXELS_PER_TICK / 2;
+        const tick = h("span", { class: isLast ? "tick last" : "tick" }, clock(time_s));
+        tick.style.left = `${(left / width) * 100}%`;
         return tick;
       }),
     );
@@ -207,10 +213,9 @@ export class SoundView {
     try {
       const shape = await peaks(seen, part, { signal: this._gone.signal });
       if (this.stretch !== stretch) return; // turned on meanwhile
-      this._drawAxis();
       this._picture.onload = () => (this._picture.hidden = false);
       this._picture.src = addressOf(seen, "spectrogram.png", part);
-      this.player = new Player(this._mount, seen, shape, stretch, part === null, {
+      this.player = new Player(this._mount, seen, shape, stretch, part === null, seen.span.start_s, {
         onPlaying: (playing) => this._setPlaying(playing),
         onTime: (time_s) => this._tellTime(time_s),
         onRegion: (region) => this._editor.show(region),
@@ -233,7 +238,7 @@ export class SoundView {
 
   /** @param {ServerError} error */
   _say(error) {
-    this._message.textContent = [error.message, error.hint].filter(Boolean).join(" ");
+    this._message.textContent = plain([error.message, error.hint].filter(Boolean).join("; "));
   }
 
   /** @param {boolean} playing */

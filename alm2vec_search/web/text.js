@@ -43,11 +43,11 @@ export function plain(text) {
  */
 function picture(character) {
   const code = character.charCodeAt(0);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  if (code === 0x7f) return "\u2421";
-  // A byte that is no text comes as 0xdc00 + byte.
-  if (code >= 0xdc80 && code <= 0xdcff) return `\\x${(code - 0xdc00).toString(16)}`;
-  return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
+  const known = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
+  if (known !== undefined) return known;
+  const isByte = code >= 0xdc80 && code <= 0xdcff; // that is no text: 0xdc00 + byte
+  if (code < 0x100 || isByte) return `\\x${(code & 0xff).toString(16).padStart(2, "0")}`;
+  return `\\u${code.toString(16).padStart(4, "0")}`;
 }
 
 /**

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import sounds
 from fake_server import Backend, serve
+from listening_page import ListeningPage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,3 +116,9 @@ def page(context: BrowserContext, behaviour: Behaviour) -> Iterator[Page]:
     behaviour.watch(page)
     yield page
     assert behaviour.unexpected() == []
+
+
+@pytest.fixture
+def listening(page: Page, base_url: str) -> ListeningPage:
+    """The page, opened."""
+    return ListeningPage(page, base_url).open()

@@ -156,7 +156,7 @@ def create_app(backend: Backend) -> Starlette:
             make[request.path_params["what"]], backend, sound, start_s, end_s
         )
 
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/", lambda _request: _page()),
             Mount("/assets", StaticFiles(directory=WEB)),
@@ -167,7 +167,6 @@ def create_app(backend: Backend) -> Starlette:
             Route("/v1/{kind:str}/{id:str}/{what:str}", guarded(media)),
         ]
     )
-    return app
 
 
 def _page() -> Response:
