@@ -7,17 +7,21 @@ with another recording of the same thing nowhere for long.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from numpy.typing import NDArray
 
-    from alm2vec_search.domain import Samples
+    from alm2vec_search.domain import Samples, Waveform
 
     Frames = NDArray[np.float32]  # [t, bands]
 
@@ -77,6 +81,45 @@ def kind_of(found: Likeness, first_s: float, second_s: float) -> Kind | None:
     if is_aligned:
         return Kind.ENCODED
     return Kind.TRIMMED if found.overlap_s >= 0.5 * whole else None
+
+
+class KnownCopies:
+    """Which stretches were found to be copies, so that each pair is read and compared once.
+
+    Threads may share one. Two that ask for the same pair at once may both compare it.
+
+    Args:
+        most: pairs that are remembered; of more, those that were asked for longest ago go.
+    """
+
+    def __init__(self, most: int = 100_000) -> None:
+        self._most = most
+        self._known: OrderedDict[Hashable, bool] = OrderedDict()
+        self._lock = Lock()
+
+    def are_copies(
+        self, pair: Hashable, read: Callable[[], tuple[Waveform | None, Waveform | None]]
+    ) -> bool:
+        """
+        Args:
+            pair: names the two, by what is in them: of the same pair the same is believed.
+            read: the sounds of both, at one sampling rate; None: it can't be read now, so nothing
+                is known of it, nor remembered.
+        """
+        with self._lock:
+            if pair in self._known:
+                self._known.move_to_end(pair)
+                return self._known[pair]
+        one, other = read()
+        if one is None or other is None:
+            return False
+        found = likeness(one.samples, other.samples, one.sampling_rate)
+        is_copy = kind_of(found, one.duration_s, other.duration_s) is not None
+        with self._lock:
+            self._known[pair] = is_copy
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return is_copy
 
 
 def frames_of(samples: Samples, sampling_rate: int) -> Frames:

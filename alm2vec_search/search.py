@@ -29,7 +29,7 @@ from alm2vec_search.domain import (
 )
 from alm2vec_search.errors import AudioError, QueryError
 from alm2vec_search.fusion import reciprocal_rank_fusion
-from alm2vec_search.likeness import PROPOSED, kind_of, likeness
+from alm2vec_search.likeness import PROPOSED, KnownCopies
 from alm2vec_search.shaping import Shape, shaped
 from alm2vec_search.verdicts import SOUND, WORDS, Judge, verdict
 
@@ -82,6 +82,7 @@ class Searcher:
         encoder: must be the one that filled the collection.
         collection: open, and left open.
         judge: needed for options that ask for verdicts.
+        copies: what is known of copies by now; for a searcher that lives long, or one of many.
         window_s: a query's sound longer than this is embedded in windows, as files are.
     """
 
@@ -91,11 +92,13 @@ class Searcher:
         collection: Collection,
         *,
         judge: Judge | None = None,
+        copies: KnownCopies | None = None,
         window_s: float = 10.0,
     ) -> None:
         self._encoder = encoder
         self._collection = collection
         self._judge = judge or Judge(encoder)
+        self._copies = copies or KnownCopies()
         self._window_s = window_s
 
     @property
@@ -310,11 +313,15 @@ class Searcher:
                 sounds[number] = self._read(found[number].match)
             return sounds[number]
 
+        def are_copies(one: int, other: int) -> bool:
+            pair = frozenset(map(_key, (found[one].match, found[other].match)))
+            return self._copies.are_copies(pair, lambda: (sound(one), sound(other)))
+
         for number, item in enumerate(found):
             near = embeddings[kept] @ embeddings[number]  # [k]
             proposed = [k for k, score in zip(kept, near, strict=True) if score >= PROPOSED]
             others = (k for k in proposed if found[k].match.content_hash != item.match.content_hash)
-            copy_of = next((k for k in others if _are_copies(sound(k), sound(number))), None)
+            copy_of = next((k for k in others if are_copies(k, number)), None)
             if copy_of is not None:
                 best = shown[copy_of].match
                 places = (*best.places, *item.match.places)
@@ -466,13 +473,6 @@ def _under(aspect: Aspect, question: Question) -> Question:
 
 def _key(match: Match) -> tuple[object, ...]:
     return match.content_hash, match.span
-
-
-def _are_copies(one: Waveform | None, other: Waveform | None) -> bool:
-    if one is None or other is None:
-        return False
-    found = likeness(one.samples, other.samples, one.sampling_rate)
-    return kind_of(found, one.duration_s, other.duration_s) is not None
 
 
 def _windows(audio: Waveform | None, window_s: float) -> list[Waveform]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alm2vec_search.errors import SoundNotFound
+from alm2vec_search.likeness import KnownCopies
 from alm2vec_search.search import Searcher
 from alm2vec_search.serving.batching import BatchingEncoder, batching
 
@@ -68,6 +69,7 @@ class Engine:
         self._observe = observe
         self._loading = threading.Lock()
         self._loaded: Loaded | None = None
+        self._copies = KnownCopies()
         self._libraries: tuple[float, int, tuple[Path, ...]] | None = None
 
     def warm_up(self) -> None:
@@ -92,7 +94,7 @@ class Engine:
         """
         with self._lend() as collection:
             loaded = self._model_of(collection.info)
-            searcher = Searcher(loaded.encoder, collection, judge=loaded.judge)
+            searcher = Searcher(loaded.encoder, collection, judge=loaded.judge, copies=self._copies)
             return choices.ask(searcher, collection.info, ask(searcher.sampling_rate))
 
     def encoder(self) -> BatchingEncoder:

@@ -15,9 +15,9 @@ class Limits:
     uploads_bytes: int = 512 * 2**20  # kept in memory, all together
     upload_kept_s: float = 900.0
     searches: int = 4  # at once
-    searches_waiting: int = 64
+    searches_waiting: int = 256
     search_s: float = 30.0  # until an answer
     clips: int = 2  # at once
-    clips_waiting: int = 64
+    clips_waiting: int = 256
     decoded_uploads: int = 2  # at once
     clips_kept_bytes: int = 512 * 2**20  # on the disk

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from alm2vec_search.audio import decode
-from alm2vec_search.likeness import Kind, Likeness, kind_of, likeness
+from alm2vec_search.domain import Waveform
+from alm2vec_search.likeness import Kind, KnownCopies, Likeness, kind_of, likeness
 
 if TYPE_CHECKING:
     from alm2vec_search.domain import Samples
@@ -104,3 +105,36 @@ def test_sounds_of_nearly_no_length(n: int) -> None:
 )
 def test_kinds(found: Likeness, lengths: tuple[float, float], kind: Kind | None) -> None:
     assert kind_of(found, *lengths) is kind
+
+
+class TestKnownCopies:
+    """A pair is read once, and what couldn't be read is tried again."""
+
+    def test_a_pair_is_read_once(self) -> None:
+        heard = Waveform(sound(SOUNDS[0]), RATE)
+        reads: list[str] = []
+
+        def read() -> tuple[Waveform, Waveform]:
+            reads.append("read")
+            return heard, heard
+
+        known = KnownCopies()
+        assert [known.are_copies("a pair", read) for _ in range(3)] == [True] * 3
+        assert reads == ["read"]
+
+    def test_what_cannot_be_read_is_no_copy_and_not_remembered(self) -> None:
+        heard = Waveform(sound(SOUNDS[0]), RATE)
+        known = KnownCopies()
+        assert not known.are_copies("a pair", lambda: (heard, None))
+        assert known.are_copies("a pair", lambda: (heard, heard))
+
+    def test_the_oldest_goes_first(self) -> None:
+        heard = Waveform(sound(SOUNDS[0]), RATE)
+        known, reads = KnownCopies(most=2), []
+
+        def ask(pair: str) -> None:
+            known.are_copies(pair, lambda: (reads.append(pair), (heard, heard))[1])
+
+        for pair in ("a", "b", "a", "c", "a", "b"):
+            ask(pair)
+        assert reads == ["a", "b", "c", "b"]
