@@ -16,8 +16,6 @@ const TEXTS = ["where", "under"];
 const NUMBERS = ["per_folder", "words", "reembed"];
 /** @type {("split" | "all_chunks" | "keep_copies" | "include_silent")[]} */
 const SWITCHES = ["split", "all_chunks", "keep_copies", "include_silent"];
-/** Those under "More options". */
-const HIDDEN_DEEPER = ["under", "words", "reembed", ...SWITCHES];
 
 export class QueryForm {
   /**
@@ -92,9 +90,7 @@ export class QueryForm {
     for (const name of TEXTS) byId(name, HTMLInputElement).value = query[name];
     for (const name of NUMBERS) byId(name, HTMLInputElement).value = String(query[name] ?? "");
     for (const name of SWITCHES) byId(name, HTMLInputElement).checked = query[name];
-    const set = this._countFilters();
-    if (set.length) this._filters.open = true;
-    if (set.some((name) => HIDDEN_DEEPER.includes(name))) byId("more-options", HTMLDetailsElement).open = true;
+    this._countFilters();
   }
 
   /** @param {{name: string, instruction: string}[]} aspects of the index */
@@ -140,17 +136,18 @@ export class QueryForm {
     this._text.select();
   }
 
-  /** @returns {string[]} the names of the filters that are set */
+  /** Says how many are set, also while they are folded away. */
   _countFilters() {
     const set = [...TEXTS, ...NUMBERS].filter((name) => byId(name, HTMLInputElement).value.trim() !== "");
-    /** @type {string[]} */
-    const names = [...set, ...SWITCHES.filter((name) => byId(name, HTMLInputElement).checked)];
-    if (checkedMin().value !== NOTHING.min) names.push("min");
-    if (numberIn(this._limit) !== NOTHING.limit) names.push("limit");
-    if (this._more.count) names.push("more");
-    if (this._less.count) names.push("less");
-    byId("filters-count", HTMLElement).textContent = names.length ? `${names.length} set` : "";
-    return names;
+    const switched = SWITCHES.filter((name) => byId(name, HTMLInputElement).checked);
+    const others = [
+      checkedMin().value !== NOTHING.min,
+      numberIn(this._limit) !== NOTHING.limit,
+      this._more.count > 0,
+      this._less.count > 0,
+    ].filter(Boolean);
+    const count = set.length + switched.length + others.length;
+    byId("filters-count", HTMLElement).textContent = count ? `${count} set` : "";
   }
 }
 

@@ -92,6 +92,7 @@ def test_everything_that_can_be_asked(listening: ListeningPage) -> None:
     assert asked(told) == everything
     expect(page.locator("#more .words li")).to_have_count(2)
 
+    page.click("#filters > summary")
     page.click("#clear-filters")
     with listening.searching() as told:
         page.press("#text", "Enter")
