@@ -193,7 +193,7 @@ def build_searcher(
 
     spec = encoder_spec(settings, collection.info)
     asking = replace(collection.info, fingerprint=spec.fingerprint, model=spec.model)
-    require_compatible(settings.store_path, expected=asking, found=collection.info)
+    require_compatible(str(settings.store_path), expected=asking, found=collection.info)
     spec.say_where(announce)
     encoder = spec.build()
     cache = settings.home / "everyday" / cache_name(encoder.fingerprint)
