@@ -12,7 +12,8 @@
     │   ├── CollectionNotFound          nothing was indexed yet
     │   ├── IncompatibleCollection      its vectors were made by another model or chunking
     │   ├── CollectionBusy              another process has it open
-    │   └── CollectionFull              no room left on its disk
+    │   ├── CollectionFull              no room left on its disk
+    │   └── CollectionUnavailable       its server can't be reached, or lets nobody in
     ├── QueryError                      a question that can't be asked
     │   └── WhereError                  a condition that can't be understood, and where in it
     ├── ServingError                    a request that can't be met
@@ -151,6 +152,15 @@ class CollectionBusy(CollectionError):
 
 class CollectionFull(CollectionError):
     """The disk under the store has no room left."""
+
+
+class CollectionUnavailable(CollectionError):
+    """The server that has the store can't be used now. Nothing that was stored is lost."""
+
+    def __init__(self, url: str, reason: str, *, hint: str) -> None:
+        super().__init__(f"the Qdrant server at {url} {reason}", hint=hint)
+        self.url = url
+        self.reason = reason
 
 
 class QueryError(Alm2VecError):

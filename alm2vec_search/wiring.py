@@ -192,7 +192,7 @@ def build_encoder(
 
     spec = encoder_spec(settings, info)
     asking = replace(info, fingerprint=spec.fingerprint, model=spec.model)
-    require_compatible(settings.store_path, expected=asking, found=info)
+    require_compatible(str(settings.store_path), expected=asking, found=info)
     spec.say_where(announce)
     return spec.build()
 

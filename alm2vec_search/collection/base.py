@@ -278,8 +278,11 @@ class Collection(Protocol):
         """
         ...
 
-    def chunks(self, content_hash: str) -> list[EmbeddedChunk]:
-        """A content's chunks with their vectors, by where they start; none if it isn't there."""
+    def chunks(self, content_hash: str, aspect: str | None = None) -> list[EmbeddedChunk]:
+        """A content's chunks with their vectors, by where they start; none if it isn't there.
+
+        Under an aspect, those that have a vector of it.
+        """
         ...
 
     def content(self, content_hash: str) -> StoredContent | None:
@@ -291,6 +294,17 @@ class Collection(Protocol):
 
         Enough to rebuild a manifest from. What changes meanwhile may or may not show.
         """
+        ...
+
+    def mark(self) -> str:
+        """What the last one left who was going to write here. "" where none is needed.
+
+        A table of what is in the collection, made under another mark, isn't to be believed.
+        """
+        ...
+
+    def leave_mark(self) -> str:
+        """Say that from now on one is going to write; the new mark."""
         ...
 
     def flush(self) -> None:

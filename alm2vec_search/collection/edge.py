@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import qdrant_edge as qdrant
 
-from alm2vec_search.collection.base import SearchFilter, StoredContent, point_id
+from alm2vec_search.collection.base import SearchFilter, point_id
+from alm2vec_search.collection.checking import (
+    checked_vectors,
+    is_new_aspect,
+    require_aspect,
+    require_limit,
+    require_places,
+)
+from alm2vec_search.collection.edge_filters import equals, to_filter
 from alm2vec_search.collection.info import (
     REBUILD_HINT,
     read_info,
@@ -31,18 +39,20 @@ from alm2vec_search.collection.info import (
     write_info,
 )
 from alm2vec_search.collection.lock import StoreLock
-from alm2vec_search.collection.narrowing import equals, to_filter
 from alm2vec_search.collection.payload import (
     CONTENT_HASH,
-    PLACES,
     SOUGHT_WORDS,
     chunk_payload,
     content_payload,
     lying_payload,
     to_chunk,
     to_content,
-    to_match,
-    to_places,
+)
+from alm2vec_search.collection.ranking import (
+    CHUNKS_PER_CONTENT,
+    best_of_contents,
+    ranked,
+    within_bounds,
 )
 from alm2vec_search.collection.room import SMALL_RESERVE, require_room
 from alm2vec_search.collection.shard import (
@@ -51,14 +61,16 @@ from alm2vec_search.collection.shard import (
     remove_shard,
     translated_errors,
 )
+from alm2vec_search.collection.tally import stored_contents
 from alm2vec_search.errors import CollectionError, CollectionNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from alm2vec_search.collection.base import CollectionInfo, Match
+    from alm2vec_search.collection.base import CollectionInfo, Match, StoredContent
     from alm2vec_search.collection.payload import Payload
+    from alm2vec_search.collection.ranking import Pick
     from alm2vec_search.domain import Aspect, Content, EmbeddedChunk, Embedding, Embeddings, Place
 
 # Chunks times dimension. A scan of so many takes 20 to 30 ms.
@@ -69,8 +81,6 @@ _UPSERT_POINTS = 200  # in one call: about 10 ms
 _SCROLL_POINTS = 1000
 _PLAIN = ""  # the vector of no aspect, as Qdrant names it
 _ASPECT = "aspect-"  # what the names of the others begin with
-_CHUNKS_PER_CONTENT = 8  # first guess, when contents are asked for
-_GROWTH = 4  # of the guess, each time it was too low
 _WRITE_AMPLIFICATION = 4  # bytes on disk for each byte of vector and places: log, store, indexes
 
 
@@ -135,7 +145,7 @@ class EdgeCollection:
             found = read_info(folder)
             if found is None:
                 return cls(folder, info, create_shard(folder, info), lock)
-            require_compatible(folder, expected=info, found=found)
+            require_compatible(str(folder), expected=info, found=found)
             return cls(folder, found, load_shard(folder), lock)
 
     @staticmethod
@@ -180,7 +190,7 @@ class EdgeCollection:
         self, content: Content, places: Sequence[Place], chunks: Sequence[EmbeddedChunk]
     ) -> None:
         """Put all chunks of one content in; see `Collection.upsert`."""
-        _require_places(places)
+        require_places(places)
         if not chunks:
             return
         vectors = self._checked([chunk.embedding for chunk in chunks])  # [n, dim]
@@ -197,7 +207,7 @@ class EdgeCollection:
 
     def set_places(self, content_hash: str, places: Sequence[Place]) -> None:
         """The content lies at exactly these places now; see `Collection.set_places`."""
-        _require_places(places)
+        require_places(places)
         of_content = equals(CONTENT_HASH, content_hash)
         first = next(self._payloads(of_content), None)
         if first is None:
@@ -231,6 +241,14 @@ class EdgeCollection:
                 self._is_dirty = True
                 raise
 
+    def mark(self) -> str:
+        """None is needed: the lock lets nobody else in."""
+        return ""
+
+    def leave_mark(self) -> str:
+        """None is needed."""
+        return ""
+
     # Reading
 
     def count(self) -> int:
@@ -249,7 +267,7 @@ class EdgeCollection:
         """The nearest chunks, best first."""
         asked = self._near(embedding, aspect)
         matches = self._ranked(asked, limit, where, first_guess=limit + 1, pick=list)
-        return list(map(_within_bounds, matches))
+        return list(map(within_bounds, matches))
 
     def nearest_contents(
         self,
@@ -260,17 +278,17 @@ class EdgeCollection:
         aspect: str | None = None,
     ) -> list[Match]:
         """The best chunk of each of the nearest contents, best first."""
-        asked, guess = self._near(embedding, aspect), limit * _CHUNKS_PER_CONTENT
-        matches = self._ranked(asked, limit, where, first_guess=guess, pick=_best_of_contents)
-        return list(map(_within_bounds, matches))
+        asked, guess = self._near(embedding, aspect), limit * CHUNKS_PER_CONTENT
+        matches = self._ranked(asked, limit, where, first_guess=guess, pick=best_of_contents)
+        return list(map(within_bounds, matches))
 
     def by_words(self, words: str, *, limit: int, where: SearchFilter | None = None) -> list[Match]:
         """The best chunk of each content that is told of in these words; see `Collection`."""
         asked = qdrant.TextQuery(SOUGHT_WORDS, words)
-        guess = limit * _CHUNKS_PER_CONTENT
+        guess = limit * CHUNKS_PER_CONTENT
         # Half a library may have the same score, so ties aren't waited for.
         return self._ranked(
-            asked, limit, where, first_guess=guess, pick=_best_of_contents, ties_matter=False
+            asked, limit, where, first_guess=guess, pick=best_of_contents, ties_matter=False
         )
 
     def embeddings(self, matches: Sequence[Match], aspect: str | None = None) -> Embeddings:
@@ -287,23 +305,19 @@ class EdgeCollection:
             raise CollectionError(f"{missing[0].places[0].path} isn't in the index any more")
         return np.array([vectors[at] for at in ids], dtype=np.float32)
 
-    def chunks(self, content_hash: str) -> list[EmbeddedChunk]:
+    def chunks(self, content_hash: str, aspect: str | None = None) -> list[EmbeddedChunk]:
         """A content's chunks with their vectors, by where they start."""
-        records = self._records(equals(CONTENT_HASH, content_hash), with_vector=True)
-        return sorted(map(_to_chunk, records), key=lambda chunk: chunk.span)
+        vector = _PLAIN if aspect is None else self._vector_of(aspect)
+        records = self._records(equals(CONTENT_HASH, content_hash), vector=vector)
+        chunks = [_to_chunk(record) for record in records if _only(record.vector) is not None]
+        return sorted(chunks, key=lambda chunk: chunk.span)
 
     # Aspects
 
     def add_aspect(self, aspect: Aspect) -> None:
         """Chunks may have a vector of this aspect from now on; see `Collection.add_aspect`."""
-        known = self._info.aspect(aspect.name)
-        if known == aspect:
+        if not is_new_aspect(self._info, aspect):
             return
-        if known is not None:
-            raise CollectionError(
-                f"the aspect {known.name} asks another thing: {known.instruction}",
-                hint=f"alm2vec remove --aspect {known.name} first, or use another name",
-            )
         dim = self._info.embedding_dim
         made = qdrant.UpdateOperation.create_dense_vector(
             f"{_ASPECT}{aspect.name}", dim, qdrant.Distance.Cosine
@@ -361,14 +375,7 @@ class EdgeCollection:
         return self._contents(None)
 
     def _contents(self, of: qdrant.Filter | None) -> Iterator[StoredContent]:
-        tallies: dict[str, _Tally] = {}
-        for payload in self._payloads(of):
-            content_hash = payload[CONTENT_HASH]
-            if content_hash not in tallies:
-                tallies[content_hash] = _Tally(payload)
-            tallies[content_hash].add(payload)
-        for content_hash in sorted(tallies):
-            yield tallies.pop(content_hash).stored()
+        return stored_contents(self._payloads(of))
 
     # Inside
 
@@ -393,15 +400,7 @@ class EdgeCollection:
         require_room(self._folder, n_bytes=n_bytes)
 
     def _checked(self, embeddings: Sequence[Embedding]) -> Embeddings:
-        """As one array, float32 [n, dim]. Qdrant Edge itself takes NaN without a word."""
-        dim = self._info.embedding_dim
-        for embedding in embeddings:
-            if embedding.shape != (dim,):
-                raise ValueError(f"not a vector of {dim} numbers: its shape is {embedding.shape}")
-        vectors = np.stack(embeddings).astype(np.float32, copy=False)  # [n, dim]
-        if not np.isfinite(vectors).all():
-            raise ValueError("not a vector: a number in it is not finite")
-        return vectors
+        return checked_vectors(embeddings, self._info.embedding_dim)
 
     def _near(self, embedding: Embedding, aspect: str | None) -> qdrant.Query:
         [vector] = self._checked([embedding])
@@ -414,12 +413,7 @@ class EdgeCollection:
         Raises:
             CollectionError: there is no such aspect.
         """
-        if self._info.aspect(aspect) is None:
-            known = ", ".join(known.name for known in self._info.aspects)
-            raise CollectionError(
-                f"there is no aspect {aspect} in {self._folder}",
-                hint=f"there are: {known}" if known else "alm2vec index --aspect adds one",
-            )
+        require_aspect(self._info, aspect, str(self._folder))
         return f"{_ASPECT}{aspect}"
 
     def _ranked(
@@ -429,29 +423,22 @@ class EdgeCollection:
         where: SearchFilter | None,
         *,
         first_guess: int,
-        pick: Callable[[Sequence[Match]], list[Match]],
+        pick: Pick,
         ties_matter: bool = True,
     ) -> list[Match]:
-        """The first `limit` of what `pick` makes of the best chunks.
-
-        Asks for more and more chunks, until `pick` finds enough. Of the chunks that share the last
-        score Qdrant may have left some out, and which ones is chance, so they don't count yet.
-        """
-        if limit < 1:
-            raise ValueError(f"not a limit: {limit}")
+        require_limit(limit)
         where = where or SearchFilter()
         with self._shard() as shard:
-            n_asked = min(first_guess, shard.info().points_count + 1)
-        while True:
-            found = self._query(asked, n_asked, where)
-            are_all = len(found) < n_asked
-            certain = found
-            if ties_matter and not are_all:
-                certain = [point for point in found if point.score > found[-1].score]
-            picked = pick(_matches(certain, where))
-            if are_all or len(picked) >= limit:
-                return picked[:limit]
-            n_asked *= _GROWTH
+            n_points = shard.info().points_count
+        return ranked(
+            lambda n: self._query(asked, n, where),
+            limit,
+            where,
+            n_points=n_points,
+            first_guess=first_guess,
+            pick=pick,
+            ties_matter=ties_matter,
+        )
 
     def _query(
         self, asked: qdrant.Query | qdrant.TextQuery, limit: int, where: SearchFilter
@@ -478,10 +465,12 @@ class EdgeCollection:
 
     def _payloads(self, of: qdrant.Filter | None = None) -> Iterator[Payload]:
         """Of all points, or of those that pass a filter, by point id."""
-        for record in self._records(of, with_vector=False):
+        for record in self._records(of):
             yield record.payload or {}
 
-    def _records(self, of: qdrant.Filter | None, *, with_vector: bool) -> Iterator[qdrant.Record]:
+    def _records(
+        self, of: qdrant.Filter | None, *, vector: str | None = None
+    ) -> Iterator[qdrant.Record]:
         offset: qdrant.PointId | None = None
         while True:
             page = qdrant.ScrollRequest(
@@ -489,36 +478,13 @@ class EdgeCollection:
                 limit=_SCROLL_POINTS,
                 filter=of,
                 with_payload=True,
-                with_vector=[_PLAIN] if with_vector else False,
+                with_vector=False if vector is None else [vector],
             )
             with self._shard() as shard:
                 records, offset = shard.scroll(page)
             yield from records
             if offset is None:
                 return
-
-
-class _Tally:
-    """What is known of a content while its chunks come by."""
-
-    def __init__(self, first: Payload) -> None:
-        self._content = to_content(first)
-        self._places = first[PLACES]
-        self._n_expected: int = first["n_chunks"]
-        self._n_seen = 0
-        self._do_agree = True
-
-    def add(self, payload: Payload) -> None:
-        self._n_seen += 1
-        self._do_agree &= payload[PLACES] == self._places
-
-    def stored(self) -> StoredContent:
-        return StoredContent(
-            content=self._content,
-            places=to_places(self._places),
-            n_chunks=self._n_seen,
-            is_complete=self._do_agree and self._n_seen >= self._n_expected,
-        )
 
 
 @contextmanager
@@ -541,36 +507,10 @@ def _as_vector(vector: Embedding) -> Any:
     return vector
 
 
-def _matches(points: Sequence[qdrant.ScoredPoint], where: SearchFilter) -> list[Match]:
-    """Those that are meant, in the order that the contract asks for."""
-    matches = [to_match(point.payload or {}, point.score, where) for point in points]
-    meant = [match for match in matches if match is not None]
-    return sorted(meant, key=lambda m: (-m.score, m.content_hash, m.span))
-
-
 def _only(vector: Any) -> Any:
     """Qdrant Edge gives the plain vector as it is, and those of aspects by their names."""
     return next(iter(vector.values()), None) if isinstance(vector, dict) else vector
 
 
-def _within_bounds(match: Match) -> Match:
-    """Rounding may put a cosine a hair outside of [-1, 1]."""
-    return replace(match, score=max(-1.0, min(1.0, match.score)))
-
-
 def _to_chunk(record: qdrant.Record) -> EmbeddedChunk:
-    vector: Any = record.vector
-    return to_chunk(record.payload or {}, np.asarray(vector, dtype=np.float32))
-
-
-def _best_of_contents(matches: Sequence[Match]) -> list[Match]:
-    """The first match of each content."""
-    best: dict[str, Match] = {}
-    for match in matches:
-        best.setdefault(match.content_hash, match)
-    return list(best.values())
-
-
-def _require_places(places: Sequence[Place]) -> None:
-    if not places:
-        raise ValueError("a content has to lie somewhere: there are no places")
+    return to_chunk(record.payload or {}, np.asarray(_only(record.vector), dtype=np.float32))

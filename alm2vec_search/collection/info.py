@@ -1,6 +1,6 @@
-"""What made a collection, kept in a small file beside its vectors.
+"""What made a collection, kept in a small file beside its vectors, or as metadata on a server.
 
-It is written last when a collection is made: a folder without it holds no collection.
+The file is written last when a collection is made: a folder without it holds no collection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FORMAT = 2  # of the file, and of the payloads
 REBUILD_HINT = "index again with --rebuild, or use another index with --store"
 
 
-class _OtherFormat(Exception):
+class OtherFormat(Exception):
     """Said to be whole, and of another version. The message says of which."""
 
 
@@ -34,12 +34,12 @@ def read_info(folder: Path) -> CollectionInfo | None:
     """
     path = folder / _INFO
     try:
-        return _parse(json.loads(path.read_bytes()))
+        return from_document(json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise CollectionError(f"{path} can't be read: {error.strerror}") from error
-    except _OtherFormat as error:
+    except OtherFormat as error:
         raise CollectionError(
             f"the index in {folder} was made by {error} of alm2vec", hint=REBUILD_HINT
         ) from error
@@ -55,7 +55,7 @@ def write_info(folder: Path, info: CollectionInfo) -> None:
     path = folder / _INFO
     draft = path.with_suffix(".tmp")
     with draft.open("w", encoding="utf-8") as file:
-        json.dump({"format": _FORMAT, **asdict(info)}, file, indent=2)
+        json.dump(to_document(info), file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -70,25 +70,39 @@ def remove_info(folder: Path) -> None:
     _sync_folder(folder)
 
 
-def require_compatible(folder: Path, *, expected: CollectionInfo, found: CollectionInfo) -> None:
+def require_compatible(store: str, *, expected: CollectionInfo, found: CollectionInfo) -> None:
     """Refuse vectors that something else made.
+
+    Args:
+        store: where they are, for people.
 
     Raises:
         IncompatibleCollection: says what made them, and what is asking.
     """
     if expected != found:
         raise IncompatibleCollection(
-            str(folder), expected=str(expected), found=str(found), hint=REBUILD_HINT
+            store, expected=str(expected), found=str(found), hint=REBUILD_HINT
         )
 
 
-def _parse(document: Any) -> CollectionInfo:
-    """ValueError, TypeError or KeyError if it isn't what `write_info` writes."""
+def to_document(info: CollectionInfo) -> dict[str, Any]:
+    """As JSON."""
+    return {"format": _FORMAT, **asdict(info)}
+
+
+def from_document(document: Any) -> CollectionInfo:
+    """The inverse of `to_document`.
+
+    Raises:
+        OtherFormat: another version of alm2vec wrote it.
+        ValueError, TypeError, KeyError: it is nothing of ours.
+    """
     if not isinstance(document, dict):
         raise TypeError("not an info")
+    document = dict(document)
     if (form := document.pop("format")) != _FORMAT:
         is_older = isinstance(form, int) and form < _FORMAT
-        raise _OtherFormat("an earlier version" if is_older else "a later version")
+        raise OtherFormat("an earlier version" if is_older else "a later version")
     aspects = tuple(Aspect(**aspect) for aspect in document.pop("aspects", ()))
     info = CollectionInfo(**document, aspects=aspects)
     texts = (info.fingerprint, info.chunking, info.model)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CONTENT_HASH = "content_hash"
 PLACES = "places"
 PATH = "places[].path"  # as Qdrant names the paths in `places`, for indexes and conditions
+LIBRARY = "places[].library"
 SILENT = "silent"
 NUMBERS = {  # of conditions, where they lie in the payload
     NumberField.DURATION: "duration_s",
