@@ -90,6 +90,7 @@ class SavedSearches:
         draft = self._path.with_suffix(".tmp")
         text = _File(searches=self.searches).model_dump_json(indent=1, exclude_defaults=True)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("w", encoding="utf-8") as file:
                 file.write(text + "\n")
                 file.flush()

@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from alm2vec_search.addresses import DEFAULT_ALIAS, ServerAddress, is_url
 from alm2vec_search.errors import ConfigError
 
 
@@ -40,7 +41,24 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("alm2vec")),
         description="Where our data is kept.",
     )
-    store: Path | None = Field(None, description="The index; by default `index` in `home`.")
+    store: str | None = Field(
+        None,
+        description="The index: a folder, by default `index` in `home`; or a Qdrant server, as "
+        "http(s)://HOST:6333, or grpc(s)://HOST:6334.",
+    )
+    api_key: SecretStr | None = Field(None, description="The key of the Qdrant server.")
+    collection: str = Field(
+        DEFAULT_ALIAS, description="What the index is called on the Qdrant server."
+    )
+    shard_number: PositiveInt | None = Field(
+        None, description="Of a new index on a cluster: a multiple of the number of nodes."
+    )
+    replication_factor: PositiveInt | None = Field(
+        None, description="Of a new index on a cluster: copies of each shard."
+    )
+    write_consistency_factor: PositiveInt | None = Field(
+        None, description="Of a new index on a cluster: copies that have to have what is written."
+    )
     model: str | None = Field(
         None,
         description="What embeds: `small`, a model's folder, or owner/name of a hub; `st:` before "
@@ -76,9 +94,35 @@ class Settings(BaseSettings):
     )
 
     @property
-    def store_path(self) -> Path:
-        """The folder of the index, absolute."""
-        return (self.store or self.home / "index").expanduser().absolute()
+    def address(self) -> ServerAddress | None:
+        """The server of the index; None where it is a folder.
+
+        Raises:
+            ConfigError: the address can't be used.
+        """
+        if self.store is None or not is_url(self.store):
+            return None
+        key = None if self.api_key is None else self.api_key.get_secret_value()
+        try:
+            return ServerAddress.parse(self.store, alias=self.collection, api_key=key)
+        except ValueError as error:
+            raise ConfigError(
+                f"{self.store if '@' not in self.store else 'the store'}: {error}",
+                hint="as in --store http://localhost:6333",
+            ) from error
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the index, absolute; of one on a server, that of what is known of it here:
+        which files were indexed, and saved searches."""
+        if (address := self.address) is not None:
+            return self.home.expanduser().absolute() / "servers" / address.folder_name
+        return Path(self.store or self.home / "index").expanduser().absolute()
+
+    @property
+    def store_name(self) -> str:
+        """The index, for people."""
+        return str(self.address or self.folder)
 
     @classmethod
     def settings_customise_sources(

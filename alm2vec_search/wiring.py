@@ -10,12 +10,12 @@ from alm2vec_search.model.hub import BUNDLED, Layout, dtype_of, find_model
 from alm2vec_search.model.licences import licence_note
 from alm2vec_search.model.repositories import Repository
 from alm2vec_search.settings import usable_cores
+from alm2vec_search.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from alm2vec_search.collection.base import CollectionInfo
-    from alm2vec_search.collection.edge import EdgeCollection
+    from alm2vec_search.collection.base import Collection, CollectionInfo
     from alm2vec_search.domain import Encoder
     from alm2vec_search.model.hub import ModelFiles
     from alm2vec_search.search import Searcher
@@ -164,16 +164,77 @@ def fetch_model(name: str, announce: Callable[[str], None]) -> ModelFiles:
     return find_model(name)
 
 
-def open_collection(settings: Settings) -> EdgeCollection:
+def open_collection(settings: Settings) -> Collection:
     """The index that is there.
 
     Raises:
         CollectionNotFound: nothing was indexed yet.
         CollectionBusy: another process has it open.
+        CollectionUnavailable: its server can't be asked.
     """
+    if (address := settings.address) is not None:
+        from alm2vec_search.collection.server import ServerCollection
+
+        return ServerCollection.open(address)
     from alm2vec_search.collection.edge import EdgeCollection
 
-    return EdgeCollection.open(settings.store_path)
+    return EdgeCollection.open(settings.folder)
+
+
+def open_or_create_collection(settings: Settings, info: CollectionInfo) -> Collection:
+    """The index that is there, or an empty one.
+
+    Raises:
+        IncompatibleCollection: the one that is there was made by something else.
+        CollectionBusy, CollectionUnavailable: as `open_collection`.
+        CollectionFull: there is no room for a new one.
+    """
+    if (address := settings.address) is not None:
+        from alm2vec_search.collection.server import ServerCollection
+        from alm2vec_search.collection.server_schema import ClusterLayout
+
+        if address.exposes_key:
+            say(f"the key goes to {address.url} as it is, for all on the way to read: use https")
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        layout = ClusterLayout(
+            settings.shard_number, settings.replication_factor, settings.write_consistency_factor
+        )
+        return ServerCollection.open_or_create(address, info, layout)
+    from alm2vec_search.collection.edge import EdgeCollection
+
+    return EdgeCollection.open_or_create(settings.folder, info)
+
+
+def drop_collection(settings: Settings) -> None:
+    """Forget the index, if there is one.
+
+    Raises:
+        CollectionBusy, CollectionUnavailable: as `open_collection`.
+    """
+    if (address := settings.address) is not None:
+        from alm2vec_search.collection.server import ServerCollection
+
+        ServerCollection.drop(address)
+        return
+    from alm2vec_search.collection.edge import EdgeCollection
+
+    EdgeCollection.drop(settings.folder)
+
+
+def collection_info(settings: Settings) -> CollectionInfo | None:
+    """What made the index; None where nothing was indexed yet. An embedded one isn't opened.
+
+    Raises:
+        CollectionUnavailable: as `open_collection`.
+        CollectionError: it is damaged.
+    """
+    if (address := settings.address) is not None:
+        from alm2vec_search.collection.server import read_server_info
+
+        return read_server_info(address)
+    from alm2vec_search.collection.info import read_info
+
+    return read_info(settings.folder)
 
 
 def build_encoder(
@@ -192,7 +253,7 @@ def build_encoder(
 
     spec = encoder_spec(settings, info)
     asking = replace(info, fingerprint=spec.fingerprint, model=spec.model)
-    require_compatible(str(settings.store_path), expected=asking, found=info)
+    require_compatible(settings.store_name, expected=asking, found=info)
     spec.say_where(announce)
     return spec.build()
 
@@ -205,7 +266,7 @@ def build_judge(settings: Settings, encoder: Encoder) -> Judge:
 
 
 def build_searcher(
-    settings: Settings, collection: EdgeCollection, announce: Callable[[str], None]
+    settings: Settings, collection: Collection, announce: Callable[[str], None]
 ) -> Searcher:
     """What answers from this collection.
 

@@ -138,17 +138,17 @@ def status(
     store: StoreOption = None,
 ) -> None:
     """What is indexed, by which model, how large it is, and what was skipped and why."""
-    from alm2vec_search.collection.info import read_info
     from alm2vec_search.errors import CollectionNotFound
     from alm2vec_search.settings import load_settings
+    from alm2vec_search.wiring import collection_info
     from indexer.reports import print_status, status_record
 
     settings = load_settings(store=store)
-    info = read_info(settings.store_path)
+    info = collection_info(settings)
     if info is None:
-        raise CollectionNotFound(str(settings.store_path))
+        raise CollectionNotFound(settings.store_name)
     with _manifest_to_read(settings, anew=False) as manifest:
-        record = status_record(settings.store_path, info, manifest)
+        record = status_record(settings, info, manifest)
     if as_json:
         print(json.dumps(record, indent=2))
     else:
@@ -181,7 +181,7 @@ def remove(
     settings = load_settings(store=store)
     with (
         open_collection(settings) as collection,
-        Manifest.open(settings.store_path / MANIFEST) as manifest,
+        Manifest.open(settings.folder / MANIFEST) as manifest,
     ):
         for name in aspect or []:
             if collection.info.aspect(name) is None:
@@ -212,9 +212,8 @@ def _run(
 ) -> tuple[IndexReport, list[AspectReport]]:
     from functools import partial
 
-    from alm2vec_search.collection.edge import EdgeCollection
     from alm2vec_search.terminal import say
-    from alm2vec_search.wiring import fetch_model
+    from alm2vec_search.wiring import drop_collection, fetch_model, open_or_create_collection
     from indexer.aspects import fill_aspect
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexPipeline
@@ -222,21 +221,21 @@ def _run(
     from indexer.shared_model import embed_with_one_model
     from indexer.workers import embed_in_processes
 
-    folder = settings.store_path
+    folder = settings.folder
     if settings.model is not None:
         fetch_model(settings.model, say)
     made_by = _made_by(settings, anew=rebuild)
     made_by.spec.require_device()
     if rebuild:
-        EdgeCollection.drop(folder)
+        drop_collection(settings)
         (folder / MANIFEST).unlink(missing_ok=True)
     with (
-        EdgeCollection.open_or_create(folder, made_by.info) as collection,
+        open_or_create_collection(settings, made_by.info) as collection,
         Manifest.open(folder / MANIFEST) as manifest,
         choose_progress(quiet=quiet) as progress,
     ):
         if not quiet:
-            say(f"{made_by.info}, on {made_by.spec.device}; index in {folder}")
+            say(f"{made_by.info}, on {made_by.spec.device}; index in {settings.store_name}")
         for aspect in aspects:
             collection.add_aspect(aspect)
         embed = partial(
@@ -298,10 +297,9 @@ class _MadeBy:
 
 def _made_by(settings: Settings, *, anew: bool) -> _MadeBy:
     """What settings leave open is as in the index that is there, unless it is made anew."""
-    from alm2vec_search.collection.info import read_info
-    from alm2vec_search.wiring import encoder_spec
+    from alm2vec_search.wiring import collection_info, encoder_spec
 
-    existing = None if anew else read_info(settings.store_path)
+    existing = None if anew else collection_info(settings)
     made_by = _MadeBy(encoder_spec(settings, existing), _chunking(settings, existing))
     _require_all_is_heard(made_by)
     return made_by
@@ -374,8 +372,33 @@ def _plan(
 
 
 def _manifest_to_read(settings: Settings, *, anew: bool) -> Manifest:
-    """The manifest that is there; one in memory where there is none."""
+    """The manifest that is there; one in memory where there is none, or where somebody else wrote
+    to the server since."""
     from indexer.manifest import Manifest
 
-    path = settings.store_path / MANIFEST
-    return Manifest.open(path) if path.is_file() and not anew else Manifest.in_memory()
+    path = settings.folder / MANIFEST
+    there = Manifest.open(path) if path.is_file() and not anew else None
+    if settings.address is None or anew:
+        return there or Manifest.in_memory()
+    return _manifest_of_server(settings, there)
+
+
+def _manifest_of_server(settings: Settings, there: Manifest | None) -> Manifest:
+    """The one that is there if the server's collection is as it knows it; else one in memory."""
+    from alm2vec_search.errors import CollectionNotFound
+    from alm2vec_search.wiring import open_collection
+    from indexer.manifest import Manifest
+
+    try:
+        with open_collection(settings) as collection:
+            mark = collection.mark()
+            if there is not None and there.mark == mark and not there.needs_rebuild:
+                return there
+            manifest = Manifest.in_memory()
+            manifest.rebuild(collection.contents(), mark)
+            manifest.finish()
+    except CollectionNotFound:
+        manifest = Manifest.in_memory()
+    if there is not None:
+        there.close()
+    return manifest

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from alm2vec_search.collection.base import StoredContent
     from alm2vec_search.domain import AudioFile
 
-_VERSION = 2
+_VERSION = 3
 _BUSY_TIMEOUT_S = 5.0
 _NO_NOTES = "[[],[]]"
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -63,8 +63,12 @@ CREATE TABLE entries (
     transient INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX entries_by_content ON entries (content_hash);
-CREATE TABLE state (is_dirty INTEGER NOT NULL, needs_rebuild INTEGER NOT NULL);
-INSERT INTO state VALUES (0, 1);
+CREATE TABLE state (
+    is_dirty INTEGER NOT NULL,
+    needs_rebuild INTEGER NOT NULL,
+    mark TEXT NOT NULL  -- of the collection, that this table agrees with
+);
+INSERT INTO state VALUES (0, 1, '');
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
@@ -152,7 +156,10 @@ class Manifest:
         """Use `Manifest.open`."""
         self._path = path
         self._connection = connection
-        ((is_dirty, needs_rebuild),) = self._rows("SELECT is_dirty, needs_rebuild FROM state")
+        ((is_dirty, needs_rebuild, mark),) = self._rows(
+            "SELECT is_dirty, needs_rebuild, mark FROM state"
+        )
+        self._mark: str = mark
         self._is_dirty = bool(is_dirty)
         self._needs_rebuild = bool(needs_rebuild)
 
@@ -204,11 +211,20 @@ class Manifest:
         """A run before this one did not get to `finish()`. Ask before `begin()`."""
         return self._is_dirty
 
-    def begin(self) -> None:
-        """From here on the collection may be ahead of the manifest. Committed at once."""
-        self._change("UPDATE state SET is_dirty = 1")
+    @property
+    def mark(self) -> str:
+        """That the collection had when the two last agreed; see `Collection.mark`."""
+        return self._mark
+
+    def begin(self, mark: str = "") -> None:
+        """From here on the collection may be ahead of the manifest. Committed at once.
+
+        Args:
+            mark: that was left in the collection for it.
+        """
+        self._change("UPDATE state SET is_dirty = 1, mark = ?", mark)
         self.commit()
-        self._is_dirty = True
+        self._is_dirty, self._mark = True, mark
 
     def commit(self) -> None:
         """Keep all changes so far. The collection must have been flushed before."""
@@ -221,7 +237,7 @@ class Manifest:
         self.commit()
         self._is_dirty = False
 
-    def rebuild(self, stored: Iterable[StoredContent]) -> list[tuple[Path, str]]:
+    def rebuild(self, stored: Iterable[StoredContent], mark: str = "") -> list[tuple[Path, str]]:
         """Replace what is said to be indexed by what the collection holds; failures stay.
 
         A path that lies in two contents (a file changed, and the process was killed between
@@ -229,6 +245,10 @@ class Manifest:
 
         All of it is committed, or nothing. Until `finish()` the manifest counts as worked on, so
         that the caller has time to mend the collection.
+
+        Args:
+            stored: what the collection holds.
+            mark: that it has.
 
         Returns:
             Each path that a content should no longer have, with that content's hash.
@@ -250,8 +270,8 @@ class Manifest:
                 "DELETE FROM contents WHERE content_hash NOT IN"
                 " (SELECT content_hash FROM entries WHERE content_hash IS NOT NULL)"
             )
-            self._change("UPDATE state SET is_dirty = 1, needs_rebuild = 0")
-        self._is_dirty, self._needs_rebuild = True, False
+            self._change("UPDATE state SET is_dirty = 1, needs_rebuild = 0, mark = ?", mark)
+        self._is_dirty, self._needs_rebuild, self._mark = True, False, mark
         return stale
 
     def _put_stored(

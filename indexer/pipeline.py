@@ -138,7 +138,7 @@ class IndexPipeline:
             retry_skipped=retry_skipped,
         )
         if plan.to_read or plan.to_retell or plan.missing:
-            self._manifest.begin()
+            self._manifest.begin(self._collection.leave_mark())
             try:
                 for file in plan.to_retell:
                     self._retell(file)
@@ -367,8 +367,10 @@ def _sort(
 
 
 def mend(collection: Collection, manifest: Manifest) -> None:
-    """Make the two agree again, if the last run was killed or the manifest was lost."""
-    if not (manifest.needs_rebuild or manifest.was_interrupted):
+    """Make the two agree again, if the last run was killed, the manifest was lost, or somebody else
+    wrote to the collection."""
+    mark = collection.mark()
+    if not (manifest.needs_rebuild or manifest.was_interrupted or manifest.mark != mark):
         return
     broken: list[str] = []
 
@@ -379,7 +381,7 @@ def mend(collection: Collection, manifest: Manifest) -> None:
             else:
                 broken.append(stored.content.content_hash)
 
-    for path, content_hash in manifest.rebuild(whole()):
+    for path, content_hash in manifest.rebuild(whole(), mark):
         take_out(collection, manifest, content_hash, path)
     for content_hash in broken:  # half put in: its file is read again
         collection.delete(content_hash)
@@ -400,7 +402,7 @@ def forget_under(collection: Collection, manifest: Manifest, path: Path) -> int:
     """Forget a file, or all files below a folder; how many it were."""
     mend(collection, manifest)
     entries = manifest.entries_under(path)
-    manifest.begin()
+    manifest.begin(collection.leave_mark())
     for entry in entries.values():
         if entry.content_hash is not None:
             take_out(collection, manifest, entry.content_hash, entry.path)

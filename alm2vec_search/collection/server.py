@@ -345,6 +345,11 @@ class ServerCollection:
         ]
         return sorted(chunks, key=lambda chunk: chunk.span)
 
+    def content(self, content_hash: str) -> StoredContent | None:
+        """One content, without the vectors; None if it isn't there."""
+        of_content = equals(CONTENT_HASH, content_hash)
+        return next(stored_contents(self._payloads(of_content)), None)
+
     def contents(self) -> Iterator[StoredContent]:
         """All that is stored, by content hash, without the vectors."""
         return stored_contents(self._payloads(None))

@@ -66,7 +66,7 @@ def serve(
     app = create_app(
         engine,
         metrics,
-        store=str(settings.store_path),
+        store=settings.store_name,
         cache=settings.home / "clips",
         hosts={*LOOPBACK, host, *_names(host_name), *(allow_host or ())},
         token=token,

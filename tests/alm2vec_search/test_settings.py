@@ -47,13 +47,13 @@ def test_the_file_of_defaults_names_every_setting() -> None:
 
 
 def test_where_the_index_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings(home=tmp_path).store_path == tmp_path / "index"
-    assert load_settings(home=tmp_path, store=tmp_path / "x").store_path == tmp_path / "x"
+    assert load_settings(home=tmp_path).folder == tmp_path / "index"
+    assert load_settings(home=tmp_path, store=str(tmp_path / "x")).folder == tmp_path / "x"
     monkeypatch.chdir(tmp_path)
-    assert load_settings(store=Path("y")).store_path == tmp_path / "y"
+    assert load_settings(store="y").folder == tmp_path / "y"
     monkeypatch.delenv("ALM2VEC_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
-    assert load_settings().store_path == tmp_path / "xdg" / "alm2vec" / "index"
+    assert load_settings().folder == tmp_path / "xdg" / "alm2vec" / "index"
 
 
 @pytest.mark.parametrize(
