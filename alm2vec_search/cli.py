@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import indexer.cli
+import indexer.copy_command
 import trainer.cli
 from alm2vec_search.commands import bench, duplicates, embed, mcp, model, saved, search, serve
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
@@ -40,6 +41,7 @@ app.command()(search.search)
 app.command()(duplicates.duplicates)
 app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
+app.command()(indexer.copy_command.copy)
 app.command()(embed.embed)
 app.command()(serve.serve)
 app.command()(mcp.mcp)

@@ -173,7 +173,6 @@ def remove(
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import counted, say, shown
     from alm2vec_search.wiring import open_collection
-    from indexer.manifest import Manifest
     from indexer.pipeline import forget_under
 
     if not paths and not aspect:
@@ -181,7 +180,7 @@ def remove(
     settings = load_settings(store=store)
     with (
         open_collection(settings) as collection,
-        Manifest.open(settings.folder / MANIFEST) as manifest,
+        _manifest_to_change(settings) as manifest,
     ):
         for name in aspect or []:
             if collection.info.aspect(name) is None:
@@ -369,6 +368,14 @@ def _plan(
     else:
         say(str(made_by.info))
         say_plan(plan, report, outlook, n_bytes)
+
+
+def _manifest_to_change(settings: Settings) -> Manifest:
+    """The manifest that is there, or a new one: of a server, another machine may have indexed."""
+    from indexer.manifest import Manifest
+
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    return Manifest.open(settings.folder / MANIFEST)
 
 
 def _manifest_to_read(settings: Settings, *, anew: bool) -> Manifest:

@@ -76,8 +76,9 @@ class TestKept:
         assert (tmp_path / FILE).read_text() == text
 
     def test_where_nothing_can_be_written(self, tmp_path: Path) -> None:
-        searches = SavedSearches(tmp_path / "nowhere")
-        with pytest.raises(QueryError, match="can't be written: No such file"):
+        searches = SavedSearches(tmp_path / "index")
+        (tmp_path / "index").touch()
+        with pytest.raises(QueryError, match="can't be written: File exists"):
             searches.save("wet", REQUEST)
 
 
