@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -20,8 +22,9 @@ import soundfile
 from audio_files import ENCODINGS, WAV, WAV_FLOAT, Encoding, make_sound
 from hostile_uploads import HostileUpload, hostile_uploads, playlists, silence, wav
 
-from alm2vec_search.audio import decode
+from alm2vec_search.audio import av_decoder, decode
 from alm2vec_search.errors import (
+    DecodeError,
     UploadError,
     UploadsBusy,
     UploadTimedOut,
@@ -76,11 +79,11 @@ class Trap:
         self._udp.settimeout(0.2)
 
     def sprung(self) -> bool:
-        for wait in (self._server.accept, lambda: self._udp.recvfrom(1)):
-            try:
-                wait()
-            except TimeoutError:
-                continue
+        with suppress(TimeoutError):
+            self._server.accept()[0].close()
+            return True
+        with suppress(TimeoutError):
+            self._udp.recvfrom(1)
             return True
         return False
 
@@ -405,9 +408,42 @@ class TestPlaylists:
         for upload in playlists(trap.port):
             path = tmp_path / "x.wav"
             path.write_bytes(upload.data)
-            with pytest.raises(Exception, match=r"not audio|damaged"):
+            with pytest.raises(DecodeError, match="not audio"):
                 decode(path, RATE)
         assert not trap.sprung()
+
+    def test_somebody_comes_where_ffmpeg_may_do_as_it_likes(
+        self, tmp_path: Path, trap: Trap
+    ) -> None:
+        """So that the tests above can fail: the trap and the list are good."""
+        path = tmp_path / "x.m3u8"
+        path.write_bytes(playlists(trap.port)[6].data)
+        likes = {"protocol_whitelist": "file,http,tcp", "allowed_extensions": "ALL"}
+        with pytest.raises(av.FFmpegError):
+            av.open(str(path), options=likes, timeout=1)
+        assert trap.sprung()
+
+    def test_each_wall_holds_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Lists aren't taken; and if they were, no other file could be opened."""
+        sound_of(tmp_path)  # x.wav
+        path = tmp_path / "list.wav"
+        path.write_text(f"ffconcat version 1.0\nfile 'file:{tmp_path / 'x.wav'}'\n")
+        av_open, fallen = av.open, {"safe": "0"}
+
+        def open_with_fallen_walls(url: str, *, options: dict[str, str], **more: Any) -> Any:
+            return av_open(url, options=options | fallen, **more)
+
+        monkeypatch.setattr(av_decoder.av, "open", open_with_fallen_walls)
+        with pytest.raises(DecodeError):
+            decode(path, RATE)
+        fallen["format_whitelist"] = "concat,wav"
+        with pytest.raises(DecodeError):
+            decode(path, RATE)
+        fallen["protocol_whitelist"] = "fd,file"
+        assert decode(path, RATE).duration_s == 2  # the list is good
+        del fallen["format_whitelist"]
+        with pytest.raises(DecodeError):
+            decode(path, RATE)
 
 
 class TestLies:
