@@ -46,7 +46,7 @@ def hostile_uploads(folder: Path, port: int) -> list[HostileUpload]:
         data = plain[name]
         # half of them within the headers
         end = luck.randrange(1, 200 if i % 2 else len(data))
-        add(f"{name} cut off after {end}", data[:end])
+        add(f"{name} cut off {i} after {end}", data[:end])
     for i in range(DAMAGED):
         name = names[i % len(names)]
         damaged = bytearray(plain[name])
@@ -192,11 +192,11 @@ def _nested_boxes(depth: int) -> bytes:
 
 
 def _bombs() -> list[HostileUpload]:
-    """Hours in a few kilobytes: well-formed, and refused for their length."""
+    """Much sound in few bytes: well-formed, and refused for its length."""
     return [
         HostileUpload("bomb: flac of two hours", silence("FLAC", "PCM_16", 8_000, 7200)),
-        HostileUpload("bomb: flac of 8 channels", silence("FLAC", "PCM_16", 48_000, 700, 8)),
-        HostileUpload("bomb: opus of an hour", silence("OGG", "OPUS", 8_000, 3600)),
+        HostileUpload("bomb: flac of 8 channels", silence("FLAC", "PCM_16", 8_000, 700, 8)),
+        HostileUpload("bomb: opus of many minutes", silence("OGG", "OPUS", 8_000, 700)),
         HostileUpload("bomb: wav of a day at 100 Hz", wav(bytes(20_000_000), rate=100)),
     ]
 
@@ -220,8 +220,8 @@ def playlists(port: int) -> list[HostileUpload]:
         hls = f"#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:10,\n{target}\n#EXT-X-ENDLIST\n"
         dash = (
             '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-            'mediaPresentationDuration="PT9S" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011">'
-            '<Period><AdaptationSet contentType="audio"><Representation id="1" bandwidth="1" '
+            'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period>'
+            '<AdaptationSet contentType="audio"><Representation id="1" bandwidth="1" '
             f'mimeType="audio/mp4"><BaseURL>{target}</BaseURL></Representation></AdaptationSet>'
             "</Period></MPD>"
         )

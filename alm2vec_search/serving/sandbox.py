@@ -202,18 +202,23 @@ class _Child:
                 self._stdin.write(json.dumps(wanted).encode() + b"\n")
                 self._stdin.write(data)
                 self._stdin.flush()
-            return self._answer(_Answer(sampling_rate, self._limits))
+            upload = self._answer(_Answer(sampling_rate, self._limits))
         finally:
             clock.cancel()
+            clock.join()  # from here on, nobody else kills what may be somebody else's number
+        if upload is None:
+            raise self._why_it_died()
+        return upload
 
-    def _answer(self, answer: _Answer) -> Upload:
+    def _answer(self, answer: _Answer) -> Upload | None:
+        """None, if it fell silent before it had said all."""
         try:
             while (message := messages.receive(self._stdout)) is not None:
                 if (upload := answer.take(*message)) is not None:
                     return upload
         except ValueError as error:
             raise UploadUnreadable(_GONE_MAD) from error
-        raise self._why_it_died()
+        return None
 
     def _why_it_died(self) -> UploadError:
         if self._timed_out:
