@@ -17,6 +17,7 @@ import typer
 
 import indexer.cli
 import indexer.copy_command
+import indexer.migrate_command
 import trainer.cli
 from alm2vec_search.commands import bench, duplicates, embed, mcp, model, saved, search, serve
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
@@ -42,6 +43,7 @@ app.command()(duplicates.duplicates)
 app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
 app.command()(indexer.copy_command.copy)
+app.command()(indexer.migrate_command.migrate)
 app.command()(embed.embed)
 app.command()(serve.serve)
 app.command()(mcp.mcp)

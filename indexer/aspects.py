@@ -10,17 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alm2vec_search.domain import AudioFile
-from indexer.embedding import Advance, Embedded, Failed, Job, Retold
-from indexer.pipeline import units_of
+from indexer.embedding import Advance, Embedded, Failed, Retold
+from indexer.pipeline import job_of, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
     from pathlib import Path
 
-    from alm2vec_search.collection.base import Collection, StoredContent
+    from alm2vec_search.collection.base import Collection
     from alm2vec_search.domain import Aspect, Embeddings, Encoder, Waveform
-    from indexer.embedding import Outcome
+    from indexer.embedding import Job, Outcome
     from indexer.pipeline import Progress
     from indexer.workers import EncoderFactory
 
@@ -88,7 +87,7 @@ def fill_aspect(
     if not lacking:
         return report
     progress.started(len(lacking))
-    units = units_of(map(_job, lacking), len(lacking))
+    units = units_of(map(job_of, lacking), len(lacking))
     with closing(embed(units, Instructed(factory, aspect.instruction))) as outcomes:
         for outcome in outcomes:
             match outcome:
@@ -114,9 +113,3 @@ def _put(collection: Collection, done: Embedded, report: AspectReport) -> None:
         return
     collection.put_aspect(report.aspect, done.content.content_hash, done.chunks)
     report.filled += 1
-
-
-def _job(stored: StoredContent) -> Job:
-    place = min(stored.places, key=lambda place: place.path)
-    size = stored.content.size
-    return Job(AudioFile(place.path, place.library, size, place.mtime_ns, ctime_ns=0))

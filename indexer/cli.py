@@ -223,30 +223,30 @@ def _run(
     folder = settings.folder
     if settings.model is not None:
         fetch_model(settings.model, say)
-    made_by = _made_by(settings, anew=rebuild)
-    made_by.spec.require_device()
+    making = made_by(settings, anew=rebuild)
+    making.spec.require_device()
     if rebuild:
         drop_collection(settings)
         (folder / MANIFEST).unlink(missing_ok=True)
     with (
-        open_or_create_collection(settings, made_by.info) as collection,
+        open_or_create_collection(settings, making.info) as collection,
         Manifest.open(folder / MANIFEST) as manifest,
         choose_progress(quiet=quiet) as progress,
     ):
         if not quiet:
-            say(f"{made_by.info}, on {made_by.spec.device}; index in {settings.store_name}")
+            say(f"{making.info}, on {making.spec.device}; index in {settings.store_name}")
         for aspect in aspects:
             collection.add_aspect(aspect)
         embed = partial(
-            embed_with_one_model if made_by.spec.is_shared else embed_in_processes,
-            chunking=made_by.chunking,
-            n_workers=settings.workers or made_by.spec.num_workers,
+            embed_with_one_model if making.spec.is_shared else embed_in_processes,
+            chunking=making.chunking,
+            n_workers=settings.workers or making.spec.num_workers,
         )
         pipeline = IndexPipeline(
             collection,
             manifest,
             walk=walk,
-            embed=partial(embed, factory=made_by.spec),
+            embed=partial(embed, factory=making.spec),
             progress=progress,
         )
         report = pipeline.run(roots, retry_skipped=retry_skipped)
@@ -254,7 +254,7 @@ def _run(
             fill_aspect(
                 collection,
                 aspect,
-                factory=made_by.spec,
+                factory=making.spec,
                 embed=lambda units, factory: embed(units, factory=factory),
                 progress=progress,
             )
@@ -275,7 +275,7 @@ def _aspects(texts: Sequence[str]) -> list[Aspect]:
 
 
 @dataclass(frozen=True)
-class _MadeBy:
+class MadeBy:
     """What makes the vectors of an index under some settings."""
 
     spec: EncoderSpec
@@ -294,23 +294,23 @@ class _MadeBy:
         )
 
 
-def _made_by(settings: Settings, *, anew: bool) -> _MadeBy:
+def made_by(settings: Settings, *, anew: bool) -> MadeBy:
     """What settings leave open is as in the index that is there, unless it is made anew."""
     from alm2vec_search.wiring import collection_info, encoder_spec
 
     existing = None if anew else collection_info(settings)
-    made_by = _MadeBy(encoder_spec(settings, existing), _chunking(settings, existing))
-    _require_all_is_heard(made_by)
-    return made_by
+    making = MadeBy(encoder_spec(settings, existing), _chunking(settings, existing))
+    _require_all_is_heard(making)
+    return making
 
 
-def _require_all_is_heard(made_by: _MadeBy) -> None:
+def _require_all_is_heard(making: MadeBy) -> None:
     from alm2vec_search.errors import ConfigError
 
-    most_s, window_s = made_by.spec.files.max_audio_s, made_by.chunking.window_s
+    most_s, window_s = making.spec.files.max_audio_s, making.chunking.window_s
     if most_s is not None and window_s > most_s:
         raise ConfigError(
-            f"{made_by.spec.model} hears {most_s:g} s at a time, and chunks would have "
+            f"{making.spec.model} hears {most_s:g} s at a time, and chunks would have "
             f"{window_s:g} s",
             hint=f"use --window {most_s:g}, or raise max_audio_s in the model's config.json",
         )
@@ -356,17 +356,17 @@ def _plan(
     from indexer.progress import NoProgress
     from indexer.reports import print_plan_json, say_plan
 
-    made_by = _made_by(settings, anew=anew)
+    making = made_by(settings, anew=anew)
     report = IndexReport()
     with _manifest_to_read(settings, anew=anew) as manifest:
         plan = find_work(roots, walk, manifest, report, NoProgress())
         n_chunks_before = manifest.totals().chunks
-    outlook = estimate(plan.to_read, made_by.chunking)
-    n_bytes = outlook.index_bytes(n_chunks_before, made_by.info.embedding_dim)
+    outlook = estimate(plan.to_read, making.chunking)
+    n_bytes = outlook.index_bytes(n_chunks_before, making.info.embedding_dim)
     if as_json:
         print_plan_json(plan, report, outlook, n_bytes)
     else:
-        say(str(made_by.info))
+        say(str(making.info))
         say_plan(plan, report, outlook, n_bytes)
 
 

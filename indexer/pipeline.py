@@ -413,6 +413,13 @@ def forget_under(collection: Collection, manifest: Manifest, path: Path) -> int:
     return len(entries)
 
 
+def job_of(stored: StoredContent) -> Job:
+    """What is indexed, to be read once more, at the first of its places."""
+    place = min(stored.places, key=lambda place: place.path)
+    size = stored.content.size
+    return Job(AudioFile(place.path, place.library, size, place.mtime_ns, ctime_ns=0))
+
+
 def units_of(jobs: Iterable[Job], n_jobs: int) -> Iterator[list[Job]]:
     """Group jobs as they come: enough for full batches, few enough for the cores to share."""
     fewest, most = UNIT_FILES

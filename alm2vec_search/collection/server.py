@@ -150,6 +150,64 @@ class ServerCollection:
             require_compatible(str(address), expected=info, found=described.info)
             return cls(server, described)
 
+    @classmethod
+    def open_beside(
+        cls,
+        address: ServerAddress,
+        info: CollectionInfo,
+        layout: ClusterLayout | None = None,
+        *,
+        connect: Connect = connect,
+    ) -> Self:
+        """The collection of another model for the same alias, made if it isn't there. The alias
+        goes on to mean what it means, until `take_over`.
+
+        Raises:
+            CollectionNotFound: the alias means nothing yet.
+            CollectionError: it means a collection of that very model.
+            CollectionUnavailable: the server can't be reached, or doesn't let us.
+        """
+        with _Undo(Server(address, connect=connect)) as server:
+            _ = server.features
+            name, there = catalog.name_of(address.alias, info), catalog.require_aliased(server)
+            if name == there:
+                raise CollectionError(
+                    f"the index {address} is by {info} already", hint="nothing has to be done"
+                )
+            catalog.build(server, name, replace(info, aspects=()), layout or ClusterLayout())
+            return cls(server, catalog.describe(server, name))
+
+    @classmethod
+    def open_before(cls, address: ServerAddress, *, connect: Connect = connect) -> Self:
+        """The collection that the alias meant before `take_over`.
+
+        Raises:
+            CollectionNotFound: the alias means nothing yet.
+            CollectionError: there was none before, or it was deleted.
+        """
+        with _Undo(Server(address, connect=connect)) as server:
+            before = catalog.describe(server, catalog.require_aliased(server)).before
+            if before is None or not server.ask(lambda client: client.collection_exists(before)):
+                raise CollectionError(
+                    f"the index {address} has nothing to go back to", hint="migrate it first"
+                )
+            return cls(server, catalog.describe(server, before))
+
+    def take_over(self) -> None:
+        """From here on the alias means this collection, in one step: whoever asks finds the one
+        or the other. What it meant before stays."""
+        before = catalog.aliased(self._server)
+        if before is not None and before != self._name:
+            catalog.write_before(self._server, self._name, before)
+        catalog.point_alias(self._server, self._name)
+
+    def drop_others(self) -> int:
+        """Delete all other collections that were made for the alias; how many it were."""
+        others = [name for name in catalog.kept(self._server) if name != self._name]
+        for name in others:
+            catalog.delete(self._server, name)
+        return len(others)
+
     @staticmethod
     def drop(address: ServerAddress, *, connect: Connect = connect) -> None:
         """Forget the index, with all collections that were made for it. None there is fine."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _BETWEEN = "__"  # the parts of a name
 _MODEL_SHOWN = 60  # characters
 _FINGERPRINT_SHOWN = 8
-_ALIAS, _MARK = "alias", "mark"  # in the metadata, beside the info
+_ALIAS, _MARK, _BEFORE = "alias", "mark", "before"  # in the metadata, beside the info
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Described:
     name: str
     info: CollectionInfo
     mark: str
+    before: str | None  # the collection that the alias meant before this one
 
 
 def name_of(alias: str, info: CollectionInfo, generation: int = 1) -> str:
@@ -84,8 +85,9 @@ def describe(server: Server, name: str) -> Described:
     document: dict[str, Any] = dict(config.metadata or {})
     document.pop(_ALIAS, None)
     mark = str(document.pop(_MARK, ""))
+    before = document.pop(_BEFORE, None)
     try:
-        return Described(name, from_document(document), mark)
+        return Described(name, from_document(document), mark, before)
     except OtherFormat as error:
         raise CollectionError(
             f"the index {server.address} was made by {error} of alm2vec", hint=REBUILD_HINT
@@ -93,7 +95,7 @@ def describe(server: Server, name: str) -> Described:
     except (ValueError, TypeError, KeyError) as error:
         raise CollectionError(
             f"the collection {name} at {server.address.url} isn't one of alm2vec",
-            hint="name another index with --collection",
+            hint="name another index in ALM2VEC_COLLECTION",
         ) from error
 
 
@@ -110,7 +112,7 @@ def make(server: Server, info: CollectionInfo, layout: ClusterLayout) -> str:
     if server.ask(lambda client: client.collection_exists(alias)):
         raise CollectionError(
             f"{server.address.url} has a collection called {alias}, and it isn't one of alm2vec",
-            hint="name another index with --collection",
+            hint="name another index in ALM2VEC_COLLECTION",
         )
     build(server, name, info, layout)
     point_alias(server, name)
@@ -132,7 +134,7 @@ def build(server: Server, name: str, info: CollectionInfo, layout: ClusterLayout
     if describe(server, name).info != info:
         raise CollectionError(
             f"the collection {name} at {server.address.url} was made by something else",
-            hint="name another index with --collection, or delete that one",
+            hint="name another index in ALM2VEC_COLLECTION, or delete that one",
         )
     for field, index in indexes(server.features).items():
         _index(server, name, field, index)
@@ -208,3 +210,8 @@ def write_mark(server: Server, name: str) -> str:
     mark = secrets.token_hex(8)
     server.ask(lambda client: client.update_collection(name, metadata={_MARK: mark}))
     return mark
+
+
+def write_before(server: Server, name: str, before: str) -> None:
+    """Which collection the alias meant until this one took its place."""
+    server.ask(lambda client: client.update_collection(name, metadata={_BEFORE: before}))
