@@ -581,4 +581,6 @@ def test_hostile_uploads(tmp_path: Path, own_temporary_folder: Path, trap: Trap)
     assert process.num_fds() == descriptors
     assert list(own_temporary_folder.iterdir()) == []
     assert not trap.sprung()
-    assert grown < 100_000_000
+    # What two sounds of ten minutes take at once may stay with the allocator. All that were sent
+    # would be gigabytes.
+    assert grown < 300_000_000
