@@ -29,6 +29,7 @@ RUN /build/tools/bin/pip install --require-hashes --only-binary :all: --requirem
 ARG FLAVOUR=cpu
 # Where the torch without CUDA lies; PyPI has none for Linux.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# What goes at the end is for building on torch and for testing it: 200 MB.
 RUN case "${FLAVOUR}" in cpu|gpu) ;; *) echo "FLAVOUR is cpu or gpu, not ${FLAVOUR}" >&2; exit 1 ;; esac \
     && install() { \
          python -m pip --python /opt/alm2vec/bin/python install \
@@ -37,7 +38,9 @@ RUN case "${FLAVOUR}" in cpu|gpu) ;; *) echo "FLAVOUR is cpu or gpu, not ${FLAVO
     && if [ "${FLAVOUR}" = cpu ]; then \
          install --index-url "${TORCH_INDEX}" --requirement torch-cpu.lock; \
        fi \
-    && install --requirement "${FLAVOUR}.lock"
+    && install --requirement "${FLAVOUR}.lock" \
+    && torch="$(echo /opt/alm2vec/lib/python3*/site-packages/torch)" \
+    && rm -rf "${torch}/include" "${torch}/test" "${torch}"/bin/test_* "${torch}"/bin/protoc*
 
 COPY pyproject.toml README.md LICENSE ./source/
 COPY alm2vec_search ./source/alm2vec_search
