@@ -1,315 +1,391 @@
-"""The compose files and the Dockerfile: whole, closed to the outside, and with nothing left open.
-
-No Docker engine is needed but for the last test, which brings all of it up.
-"""
+"""What Docker is told, checked without a Docker engine. test_docker.py runs it for real."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from compose_files import CLUSTER, COMPOSE, ROOT, SECRETS, environment_file, find_compose, services
+from loopback import answering, nobody
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-SINGLE, CLUSTER = "docker-compose.yml", "docker-compose.cluster.yml"
-SETS = [(SINGLE,), (SINGLE, CLUSTER)]
-PROFILES = ("index", "gpu", "index-gpu")
-SECRETS = {"QDRANT_API_KEY": "a-key", "ALM2VEC_TOKEN": "a-token"}
-OURS = {"app", "index", "app-gpu", "index-gpu"}
-
-
-def read(name: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / name).read_text())  # type: ignore[no-any-return]
+OURS = ("app", "index", "app-gpu", "index-gpu")
+NODES = ("qdrant", "qdrant-2", "qdrant-3")
+COMPOSE_HERE = find_compose()
+PROFILES = ("gpu", "index", "index-gpu")
+PROFILE_SETS = [chosen for count in range(4) for chosen in itertools.combinations(PROFILES, count)]
 
 
-def compose() -> list[str] | None:
-    """The command that is here: the plugin, or the program that it replaced."""
-    if (
-        shutil.which("docker")
-        and not subprocess.run(
-            ["docker", "compose", "version"], capture_output=True, check=False
-        ).returncode
-    ):
-        return ["docker", "compose"]
-    return ["docker-compose"] if shutil.which("docker-compose") else None
+def example() -> str:
+    return (ROOT / ".env.example").read_text()
 
 
-def without_what_is_new(document: dict[str, Any]) -> dict[str, Any]:
-    """Compose 1 knows neither a project's name in a file, nor that a mount may not be made."""
-    rest = {key: value for key, value in document.items() if key != "name"}
-    for service in rest["services"].values():
-        for volume in service.get("volumes", ()):
-            if isinstance(volume, dict):
-                volume.pop("bind", None)
-    return rest
+# -- the form
 
 
-def resolved(names: tuple[str, ...], folder: Path) -> dict[str, Any]:
-    """The files together, as Compose understands them."""
-    command = compose()
-    if command is None:
-        if os.environ.get("CI"):
-            pytest.fail("neither docker compose nor docker-compose is here")
-        pytest.skip("neither docker compose nor docker-compose is here")
-    if command == ["docker-compose"]:
-        for name in names:
-            (folder / name).write_text(yaml.safe_dump(without_what_is_new(read(name))))
-    else:
-        for name in names:
-            shutil.copy(ROOT / name, folder)
-    files = [word for name in names for word in ("--file", str(folder / name))]
-    profiles = [word for profile in PROFILES for word in ("--profile", profile)]
-    done = subprocess.run(
-        [*command, *files, *profiles, "config"],
+def against_the_specification(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    return subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("path", [COMPOSE, CLUSTER], ids=lambda path: path.name)
+def test_files_follow_the_compose_specification(path: Path) -> None:
+    checked = against_the_specification(path)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_misspelt_key_does_not_follow_it(tmp_path: Path) -> None:
+    misspelt = tmp_path / "docker-compose.yml"
+    misspelt.write_text(COMPOSE.read_text().replace("    healthcheck:\n", "    healtcheck:\n"))
+
+    checked = against_the_specification(misspelt)
+
+    assert checked.returncode == 1
+    assert "healtcheck" in checked.stdout
+
+
+needs_compose = pytest.mark.skipif(COMPOSE_HERE is None, reason="no Docker Compose 2.20 or newer")
+
+
+def configured(
+    *arguments: str, files: tuple[Path, ...], without: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """What `docker compose config` says, with both secrets set but the one named by `without`."""
+    assert COMPOSE_HERE is not None
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment |= {name: f"of-{name}" for name in SECRETS - {without}} | variables
+    named = [argument for file in files for argument in ("--file", str(file))]
+    return subprocess.run(
+        [*COMPOSE_HERE, "--env-file", os.devnull, *named, *arguments],
+        env=environment,
         capture_output=True,
         text=True,
-        env={**os.environ, **SECRETS},
-        cwd=folder,
         check=False,
     )
+
+
+@needs_compose
+@pytest.mark.parametrize("profiles", PROFILE_SETS, ids=lambda chosen: "+".join(chosen) or "none")
+@pytest.mark.parametrize("files", [(COMPOSE,), (COMPOSE, CLUSTER)], ids=["single", "cluster"])
+def test_compose_itself_takes_them(files: tuple[Path, ...], profiles: tuple[str, ...]) -> None:
+    chosen = [argument for profile in profiles for argument in ("--profile", profile)]
+
+    done = configured(*chosen, "config", "--format", "json", files=files)
+
     assert done.returncode == 0, done.stderr
-    return yaml.safe_load(done.stdout)  # type: ignore[no-any-return]
+    names = {"qdrant", "app"} | {{"gpu": "app-gpu"}.get(profile, profile) for profile in profiles}
+    assert set(json.loads(done.stdout)["services"]) == names | (
+        {"qdrant-2", "qdrant-3"} if CLUSTER in files else set()
+    )
 
 
-@pytest.fixture(params=SETS, ids=["single", "cluster"])
-def services(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    return resolved(request.param, tmp_path)["services"]  # type: ignore[no-any-return]
+@needs_compose
+@pytest.mark.parametrize("secret", sorted(SECRETS))
+def test_compose_starts_nothing_without_a_secret(secret: str) -> None:
+    missing = configured("config", files=(COMPOSE,), without=secret)
+    empty = configured("config", files=(COMPOSE,), **{secret: ""})
+
+    for done in (missing, empty):
+        assert done.returncode != 0
+        assert secret in done.stderr
 
 
-class TestTogether:
-    def test_all_are_there(self, services: dict[str, Any]) -> None:
-        assert services.keys() >= OURS | {"qdrant"}
+@needs_compose
+def test_a_cluster_as_compose_lays_it_over_the_single_node() -> None:
+    done = configured(
+        "--profile",
+        "*",
+        "config",
+        "--format",
+        "json",
+        files=(COMPOSE, CLUSTER),
+        ALM2VEC_MODEL="a/b",
+    )
+    merged = json.loads(done.stdout)
 
-    def test_nothing_is_open_to_the_outside(self, services: dict[str, Any]) -> None:
-        ports = [str(port) for service in services.values() for port in service.get("ports", ())]
-        assert ports
-        assert all("127.0.0.1" in port for port in ports)
-        assert not any("6335" in port for port in ports)  # which takes writes of other nodes
-
-    def test_the_library_is_read_only(self, services: dict[str, Any]) -> None:
-        for name in OURS:
-            mounts = [mount for mount in services[name]["volumes"] if "/library" in str(mount)]
-            assert len(mounts) == 1
-            [mount] = mounts
-            is_read_only = mount.endswith(":ro") if isinstance(mount, str) else mount["read_only"]
-            assert is_read_only
-
-    def test_nobody_has_more_rights_than_needed(self, services: dict[str, Any]) -> None:
-        for service in services.values():
-            assert "no-new-privileges:true" in service["security_opt"]
-            assert service["cap_drop"] == ["ALL"]
-            assert not service.get("privileged")
-        assert all(services[name]["read_only"] for name in OURS)
-
-    def test_every_image_is_pinned(self, services: dict[str, Any]) -> None:
-        for service in services.values():
-            tag = service["image"].rpartition(":")[2]
-            assert re.search(r"\d+\.\d+\.\d+", tag), service["image"]
-
-    def test_the_commands_find_the_server_and_its_key(self, services: dict[str, Any]) -> None:
-        for name in OURS:
-            environment = services[name]["environment"]
-            assert re.fullmatch(r"http://qdrant[a-z-]*:6333", environment["ALM2VEC_STORE"])
-            assert environment["ALM2VEC_API_KEY"] == SECRETS["QDRANT_API_KEY"]
-        for name in ("app", "app-gpu"):
-            assert services[name]["environment"]["ALM2VEC_TOKEN"] == SECRETS["ALM2VEC_TOKEN"]
+    assert merged["name"] == "alm2vec-cluster"
+    for name in OURS:
+        service = merged["services"][name]
+        assert service["environment"]["ALM2VEC_STORE"] == "http://qdrant-cluster:6333"
+        assert service["environment"]["ALM2VEC_API_KEY"] == "of-QDRANT_API_KEY"
+        assert service["environment"]["ALM2VEC_MODEL"] == "a/b"
+        assert set(service["depends_on"]) == set(NODES)
+    volumes = [
+        volume["source"]
+        for name in NODES
+        for volume in merged["services"][name]["volumes"]
+        if volume["target"] == "/qdrant/storage"
+    ]
+    assert len(set(volumes)) == 3
 
 
-def test_nodes_of_the_cluster_are_as_the_single_one(tmp_path: Path) -> None:
-    services = resolved((SINGLE, CLUSTER), tmp_path)["services"]
-    first, second = services["qdrant"], services["qdrant-2"]
-    for key in ("image", "security_opt", "cap_drop", "ulimits", "mem_limit"):
-        assert first[key] == second[key], key
-    assert first["healthcheck"]["test"] == second["healthcheck"]["test"]
-    nodes = [name for name in services if name.startswith("qdrant")]
-    assert len(nodes) == 3
-    stores = [str(services[name]["volumes"]) for name in nodes]
-    assert len(set(stores)) == 3
+# -- what is open, and to whom
 
 
-class TestVariables:
-    TEXT = "".join((ROOT / name).read_text() for name in (SINGLE, CLUSTER))
-
-    def test_each_is_explained(self) -> None:
-        explained = (ROOT / ".env.example").read_text()
-        named = set(re.findall(r"\$\{([A-Z0-9_]+)", self.TEXT))
-        assert named
-        for name in named | {"ALM2VEC_MODEL", "HF_TOKEN", "HF_HUB_OFFLINE"}:
-            assert re.search(rf"^(# )?{name}=", explained, re.MULTILINE), name
-
-    @pytest.mark.parametrize("name", SECRETS)
-    def test_secrets_must_be_set_and_are_nowhere_else(self, name: str) -> None:
-        uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", self.TEXT)
-        assert uses
-        assert all(use.startswith(":?") for use in uses)
-        explained = (ROOT / ".env.example").read_text()
-        assert re.search(rf"^{name}=$", explained, re.MULTILINE)
-
-    def test_the_file_of_secrets_is_never_committed_nor_in_the_image(self) -> None:
-        ignored = subprocess.run(["git", "check-ignore", "-q", ".env"], cwd=ROOT, check=False)
-        assert ignored.returncode == 0
-        wanted = (ROOT / ".dockerignore").read_text().splitlines()
-        assert wanted[1] == "*"  # all but what is named
-        assert "!.env" not in wanted
+@pytest.mark.parametrize("path", [COMPOSE, CLUSTER], ids=lambda path: path.name)
+def test_ports_are_published_on_loopback_only(path: Path) -> None:
+    for name, service in services(path).items():
+        for port in service.get("ports", []):
+            assert isinstance(port, str), f"{name}: {port}"
+            assert re.fullmatch(r"127\.0\.0\.1:\$\{\w+:-\d+\}:\d+", port), f"{name}: {port}"
+            assert not port.endswith(":6335"), "the port between nodes takes writes"
+        assert service.get("network_mode") is None
 
 
-@contextmanager
-def answering(status: int) -> Iterator[int]:
-    """A server on loopback that answers everything with one status: its port."""
+def test_what_is_published() -> None:
+    published = {name for name, service in services(COMPOSE).items() if "ports" in service}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    assert published == {"qdrant", "app", "app-gpu"}
+    assert not any("ports" in service for service in services(CLUSTER).values())
 
 
-class TestHealth:
-    """The checks, really run: by the shell of the image, and by its Python."""
-
-    def checks(self, port: int) -> list[list[str]]:
-        test = read(SINGLE)["services"]["qdrant"]["healthcheck"]["test"]
-        assert test[0] == "CMD"
-        of_qdrant = [word.replace("6333", str(port)) for word in test[1:]]
-        of_ours = [sys.executable, str(ROOT / "docker" / "healthcheck.py"), str(port)]
-        return [of_qdrant, of_ours]
-
-    @pytest.mark.parametrize(("status", "is_well"), [(200, True), (503, False), (404, False)])
-    def test_by_the_answer(self, status: int, is_well: bool) -> None:
-        with answering(status) as port:
-            for check in self.checks(port):
-                done = subprocess.run(check, capture_output=True, check=False)
-                assert (done.returncode == 0) == is_well, check
-
-    def test_nobody_there(self) -> None:
-        for check in self.checks(1):
-            assert subprocess.run(check, capture_output=True, check=False).returncode == 1
+def test_secrets_must_be_set_and_are_nowhere_written_down() -> None:
+    for text in (COMPOSE.read_text(), CLUSTER.read_text()):
+        for secret in SECRETS:
+            uses = re.findall(rf"\$\{{?{secret}\b[^}}\s]*", text)
+            assert all(use.startswith(f"${{{secret}:?") for use in uses), uses
+        for name, value in re.findall(
+            r"^\s+(\w*(?:KEY|TOKEN|SECRET|PASSWORD)\w*): *(.*)$", text, re.M
+        ):
+            is_passed_on = value == "" or value.startswith("${")
+            assert is_passed_on, f"{name} is written down"
+    assert {environment_file(example())[secret] for secret in SECRETS} == {""}
 
 
-class TestImage:
-    LINES = (ROOT / "Dockerfile").read_text().splitlines()
+def test_the_server_asks_for_a_token_and_qdrant_for_a_key() -> None:
+    ours = services(COMPOSE)
 
-    def test_it_runs_as_a_user(self) -> None:
-        users = [line.split()[1] for line in self.LINES if line.startswith("USER")]
-        assert users
-        assert users[-1].split(":")[0] not in ("root", "0")
+    assert ours["qdrant"]["environment"]["QDRANT__SERVICE__API_KEY"].startswith(
+        "${QDRANT_API_KEY:?"
+    )
+    for name in OURS:
+        assert ours[name]["environment"]["ALM2VEC_API_KEY"].startswith("${QDRANT_API_KEY:?")
+        has_token = "ALM2VEC_TOKEN" in ours[name]["environment"]
+        assert has_token == ("ports" in ours[name])
 
-    def test_nothing_is_fetched_unseen(self) -> None:
-        text = "\n".join(self.LINES)
-        assert not re.search(r"^ADD ", text, re.MULTILINE)
-        assert ":latest" not in text
-        assert "--require-hashes" in text
-        for image in re.findall(r"^ARG PYTHON_IMAGE=(\S+)", text, re.MULTILINE):
-            assert re.search(r":\d+\.\d+\.\d+", image)
 
-    def test_all_that_is_copied_is_let_in(self) -> None:
-        let_in = {
-            line[1:]
-            for line in (ROOT / ".dockerignore").read_text().splitlines()
-            if line[:1] == "!"
+def test_the_library_is_read_only_and_at_one_path() -> None:
+    mounts = []
+    for name in OURS:
+        (library,) = [
+            volume for volume in services(COMPOSE)[name]["volumes"] if isinstance(volume, dict)
+        ]
+        assert library["read_only"] is True
+        assert library["bind"] == {"create_host_path": False}
+        mounts.append((library["source"], library["target"]))
+    assert len(set(mounts)) == 1
+    assert services(COMPOSE)["index"]["entrypoint"][-1] == mounts[0][1]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_can_do_little(name: str) -> None:
+    service = services(COMPOSE)[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["tmpfs"][0].startswith("/tmp:")
+    assert service["mem_limit"].startswith("${")
+    assert service["depends_on"]["qdrant"] == {"condition": "service_healthy"}
+    assert not {"privileged", "pid", "ipc", "user", "cap_add"} & set(service)
+    written = [v.split(":")[1] for v in service["volumes"] if isinstance(v, str)]
+    assert written == ["/data"]
+
+
+def test_a_gpu_is_asked_for_where_it_is_used() -> None:
+    for name, service in services(COMPOSE).items():
+        assert ("deploy" in service) == name.endswith("-gpu")
+        if name.endswith("-gpu"):
+            assert service["environment"]["ALM2VEC_DEVICE"] == "cuda"
+            assert service["build"]["args"]["FLAVOUR"] == "gpu"
+            (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+            assert device["capabilities"] == ["gpu"]
+
+
+# -- Qdrant
+
+
+def test_nodes_of_a_cluster_are_as_the_single_node() -> None:
+    single = services(COMPOSE)["qdrant"]
+    cluster = services(CLUSTER)
+
+    for name in ("qdrant-2", "qdrant-3"):
+        node = cluster[name]
+        same = set(single) - {"environment", "ports", "volumes"}
+        assert {key: node[key] for key in same} == {key: single[key] for key in same}
+        assert {volume.split(":")[1] for volume in node["volumes"]} == {
+            volume.split(":")[1] for volume in single["volumes"]
         }
-        copied = re.findall(r"^COPY (?!--from)(.+) \S+$", "\n".join(self.LINES), re.MULTILINE)
-        for path in " ".join(copied).split():
-            assert (ROOT / path).exists(), path
-            covered = {path, path.split("/")[0], f"docker/*{Path(path).suffix}"}
-            assert covered & let_in, path
-
-    def test_the_lists_hold_what_the_project_wants(self) -> None:
-        """Its own dependencies, at the versions that it is tested with."""
-        import tomllib
-
-        from packaging.requirements import Requirement
-        from packaging.utils import canonicalize_name
-
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        tested = _pins((ROOT / "constraints.txt").read_text())
-        for flavour in ("cpu", "gpu"):
-            pins = _pins((ROOT / "docker" / f"{flavour}.lock").read_text())
-            if flavour == "cpu":
-                pins |= _pins((ROOT / "docker" / "torch-cpu.lock").read_text())
-            for wanted in map(Requirement, project["dependencies"]):
-                name = canonicalize_name(wanted.name)
-                assert pins[name].split("+")[0] == tested[name], (flavour, name)
-
-
-def _pins(text: str) -> dict[str, str]:
-    from packaging.utils import canonicalize_name
-
-    found = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s\\;]+)", text, re.MULTILINE)
-    return {canonicalize_name(name): version for name, version in found}
-
-
-@pytest.mark.docker
-def test_the_stack_indexes_and_searches(tmp_path: Path) -> None:
-    """Everything for real, on the samples: minutes, and images of gigabytes."""
-    import httpx
-
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("no Docker engine is running")
-    environment = {
-        **os.environ,
-        **SECRETS,
-        "ALM2VEC_LIBRARY": str(ROOT / "samples"),
-        "ALM2VEC_PORT": "18765",
-        "QDRANT_PORT": "16333",
+        assert single["environment"].items() <= node["environment"].items()
+    assert {cluster[name]["environment"]["QDRANT_URI"] for name in NODES} == {
+        f"http://{name}:6335" for name in NODES
     }
-    project = [
-        "docker",
-        "compose",
-        "--project-name",
-        "alm2vec-test",
-        "--project-directory",
-        str(ROOT),
+    for name in NODES:
+        said = cluster[name]["environment"]
+        assert said["QDRANT_BOOTSTRAP"] == cluster["qdrant"]["environment"]["QDRANT_URI"]
+        assert said["QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH"] == "true"
+        assert cluster[name]["networks"]["default"]["aliases"] == ["qdrant-cluster"]
+
+
+def test_shards_can_be_spread_over_the_nodes() -> None:
+    said = services(CLUSTER)["index"]["environment"]
+
+    assert int(said["ALM2VEC_SHARD_NUMBER"]) % len(NODES) == 0
+    assert 1 < int(said["ALM2VEC_REPLICATION_FACTOR"]) <= len(NODES)
+    assert all(services(CLUSTER)[name]["environment"] == said for name in OURS)
+
+
+def health_check(path: Path, name: str, port: int) -> int:
+    """What the health check of a Qdrant node exits with, where its server listens at `port`."""
+    kind, *command = services(path)[name]["healthcheck"]["test"]
+    assert kind == "CMD"
+    assert command[-1].count("/6333") == 1
+    command[-1] = command[-1].replace("/6333", f"/{port}")
+    return subprocess.run(command, stderr=subprocess.DEVNULL, timeout=10, check=False).returncode
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash; Qdrant's image has one")
+@pytest.mark.parametrize(("path", "name"), [(COMPOSE, "qdrant"), (CLUSTER, "qdrant-2")])
+def test_the_health_check_of_qdrant(path: Path, name: str) -> None:
+    with answering(200, "/readyz") as port:
+        assert health_check(path, name, port) == 0
+    with answering(503, "/readyz") as port:
+        assert health_check(path, name, port) == 1
+    with answering(200, "/elsewhere") as port:
+        assert health_check(path, name, port) == 1
+    with nobody() as port:
+        assert health_check(path, name, port) == 1
+
+
+def test_qdrant_is_within_one_minor_version_of_its_client() -> None:
+    locked = re.search(
+        r"^qdrant-client==(\d+)\.(\d+)", (ROOT / "docker/cpu.lock").read_text(), re.M
+    )
+    if locked is None:
+        pytest.skip("docker/cpu.lock has no qdrant-client")
+    image = re.search(r":v(\d+)\.(\d+)\.\d+", services(COMPOSE)["qdrant"]["image"])
+
+    assert image is not None
+    assert image[1] == locked[1]
+    assert abs(int(image[2]) - int(locked[2])) <= 1
+
+
+# -- what is pinned, and what is named
+
+
+@pytest.mark.parametrize("path", [COMPOSE, CLUSTER], ids=lambda path: path.name)
+def test_images_are_pinned(path: Path) -> None:
+    for name, service in services(path).items():
+        image = service.get("image")
+        if image is None or image.startswith("${"):
+            continue
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-\w+)?(@sha256:[0-9a-f]{64})?", image), name
+
+
+def test_our_images_are_called_after_this_version() -> None:
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)
+
+    assert version is not None
+    images = {services(COMPOSE)[name]["image"] for name in OURS}
+    assert images == {
+        f"${{ALM2VEC_IMAGE:-alm2vec-search:{version[1]}}}",
+        f"${{ALM2VEC_GPU_IMAGE:-alm2vec-search:{version[1]}-gpu}}",
+    }
+    assert all(image[2:-1].replace(":-", "=") in example() for image in images)
+
+
+def passed_on(node: Any) -> set[str]:
+    """Variables of containers that come from outside as they are: names without a value."""
+    return {
+        name
+        for service in node.values()
+        for name, value in service.get("environment", {}).items()
+        if value is None
+    }
+
+
+def test_the_example_lists_every_variable_with_its_default() -> None:
+    used: dict[str, set[str]] = {}
+    for path in (COMPOSE, CLUSTER):
+        text = path.read_text()
+        for name, default in re.findall(r"\$\{(\w+)(?::-([^}]*))?", text):
+            used.setdefault(name, set()).add(default)
+        assert not re.findall(r"\$(?!\{)\w+", text), "write ${NAME}: that is what this test reads"
+        for name in passed_on(services(path)):
+            used.setdefault(name, set())
+    lines = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=(.*)$", example(), re.M)
+
+    listed = dict(lines)
+    assert len(listed) == len(lines)
+    assert set(listed) == set(used)
+    for name, defaults in used.items():
+        assert len(defaults) <= 1, f"{name} has several defaults: {defaults}"
+        if name not in {"ALM2VEC_LIBRARY_GID", *SECRETS} and defaults:
+            assert {listed[name]} == defaults
+
+
+def test_each_variable_of_the_example_is_explained() -> None:
+    blocks = re.split(r"\n\s*\n", example())
+
+    for block in blocks:
+        lines = block.strip().splitlines()
+        if any(re.match(r"(# )?[A-Z][A-Z0-9_]*=", line) for line in lines) and "ports" not in block:
+            first = lines[0]
+            has_words = first.startswith("# ") and not re.match(r"# [A-Z0-9_]+=", first)
+            assert has_words or "_PORT=" in block, block
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
+def test_the_line_that_makes_the_secrets(tmp_path: Path) -> None:
+    page = (ROOT / "docs/docker.md").read_text()
+    line = re.search(r"^\$ (sed [^\n]*\\\n[^\n]*> \.env)$", page, re.M)
+    assert line is not None
+    shutil.copy(ROOT / ".env.example", tmp_path)
+
+    subprocess.run(["sh", "-euc", line[1]], cwd=tmp_path, check=True)
+
+    made = environment_file((tmp_path / ".env").read_text())
+    secrets = {made[name] for name in SECRETS}
+    assert len(secrets) == 2
+    assert all(re.fullmatch(r"[0-9a-f]{48}", secret) for secret in secrets)
+    assert made == environment_file(example()) | {name: made[name] for name in SECRETS}
+
+
+def test_git_keeps_the_secrets_out() -> None:
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_comments_name_services_that_are_there() -> None:
+    pages = [COMPOSE, CLUSTER, ROOT / "docs/docker.md", ROOT / ".env.example"]
+    known = set(services(COMPOSE)) | set(services(CLUSTER))
+    named = [
+        name
+        for page in pages
+        for name in re.findall(r"compose [^\n`]*?(?:exec|run --rm) ([a-z0-9-]+)", page.read_text())
     ]
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*project, *words], env=environment, check=True, capture_output=True, text=True
-        )
+    assert len(named) > 5
+    assert set(named) <= known
 
-    try:
-        run("build", "app")
-        run("run", "--rm", "index")
-        run("up", "--detach", "--wait")
-        base = "http://127.0.0.1:18765"
-        assert httpx.get(f"{base}/v1/status").status_code == 401
-        headers = {"Authorization": f"Bearer {SECRETS['ALM2VEC_TOKEN']}"}
-        body = {"text": "dog barking", "limit": 1}
-        answer = httpx.post(f"{base}/v1/search", json=body, headers=headers, timeout=60)
-        [hit] = answer.json()["hits"]
-        assert hit["path"] == "/library/animals/REC_0042.wav"
-        audio = httpx.get(f"{base}/v1/sounds/{hit['sound']}/audio", headers=headers, timeout=60)
-        assert audio.content[:4] == b"RIFF"
-        again = json.loads(run("run", "--rm", "index", "--json").stdout.splitlines()[-1])
-        assert again
-        time.sleep(1)
-    finally:
-        subprocess.run([*project, "down", "--volumes"], env=environment, check=False)
+
+def test_volumes_are_declared() -> None:
+    for path in (COMPOSE, CLUSTER):
+        declared = yaml.safe_load(path.read_text())["volumes"]
+        used = {
+            volume.split(":")[0]
+            for service in services(path).values()
+            for volume in service.get("volumes", [])
+            if isinstance(volume, str)
+        }
+        assert used == set(declared)
