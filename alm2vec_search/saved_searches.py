@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -90,13 +91,15 @@ class SavedSearches:
         draft = self._path.with_suffix(".tmp")
         text = _File(searches=self.searches).model_dump_json(indent=1, exclude_defaults=True)
         try:
+            draft.parent.mkdir(parents=True, exist_ok=True)  # there may be none beside a server
             with draft.open("w", encoding="utf-8") as file:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
             raise QueryError(
                 f"{self._path} can't be written: {error.strerror}", hint="check who may write there"
             ) from error

@@ -138,17 +138,18 @@ def status(
     store: StoreOption = None,
 ) -> None:
     """What is indexed, by which model, how large it is, and what was skipped and why."""
-    from alm2vec_search.collection.info import read_info
     from alm2vec_search.errors import CollectionNotFound
     from alm2vec_search.settings import load_settings
+    from alm2vec_search.wiring import read_info
     from indexer.reports import print_status, status_record
 
     settings = load_settings(store=store)
-    info = read_info(settings.store_path)
+    info = read_info(settings)
     if info is None:
-        raise CollectionNotFound(str(settings.store_path))
+        raise CollectionNotFound(settings.store_name)
+    folder = settings.store_path if settings.server is None else None
     with _manifest_to_read(settings, anew=False) as manifest:
-        record = status_record(settings.store_path, info, manifest)
+        record = status_record(settings.store_name, folder, info, manifest)
     if as_json:
         print(json.dumps(record, indent=2))
     else:
@@ -172,7 +173,7 @@ def remove(
     from alm2vec_search.errors import ConfigError, LibraryError
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import counted, say, shown
-    from alm2vec_search.wiring import open_collection
+    from alm2vec_search.wiring import open_collection, sole_writer
     from indexer.manifest import Manifest
     from indexer.pipeline import forget_under
 
@@ -180,6 +181,7 @@ def remove(
         raise ConfigError("nothing to forget was named", hint="name files, folders, or --aspect")
     settings = load_settings(store=store)
     with (
+        sole_writer(settings),
         open_collection(settings) as collection,
         Manifest.open(settings.store_path / MANIFEST) as manifest,
     ):
@@ -212,9 +214,8 @@ def _run(
 ) -> tuple[IndexReport, list[AspectReport]]:
     from functools import partial
 
-    from alm2vec_search.collection.edge import EdgeCollection
     from alm2vec_search.terminal import say
-    from alm2vec_search.wiring import fetch_model
+    from alm2vec_search.wiring import drop_collection, fetch_model, open_or_create, sole_writer
     from indexer.aspects import fill_aspect
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexPipeline
@@ -222,47 +223,48 @@ def _run(
     from indexer.shared_model import embed_with_one_model
     from indexer.workers import embed_in_processes
 
-    folder = settings.store_path
     if settings.model is not None:
         fetch_model(settings.model, say)
     made_by = _made_by(settings, anew=rebuild)
     made_by.spec.require_device()
-    if rebuild:
-        EdgeCollection.drop(folder)
-        (folder / MANIFEST).unlink(missing_ok=True)
-    with (
-        EdgeCollection.open_or_create(folder, made_by.info) as collection,
-        Manifest.open(folder / MANIFEST) as manifest,
-        choose_progress(quiet=quiet) as progress,
-    ):
-        if not quiet:
-            say(f"{made_by.info}, on {made_by.spec.device}; index in {folder}")
-        for aspect in aspects:
-            collection.add_aspect(aspect)
-        embed = partial(
-            embed_with_one_model if made_by.spec.is_shared else embed_in_processes,
-            chunking=made_by.chunking,
-            n_workers=settings.workers or made_by.spec.num_workers,
-        )
-        pipeline = IndexPipeline(
-            collection,
-            manifest,
-            walk=walk,
-            embed=partial(embed, factory=made_by.spec),
-            progress=progress,
-        )
-        report = pipeline.run(roots, retry_skipped=retry_skipped)
-        filled = [
-            fill_aspect(
+    manifest_path = settings.store_path / MANIFEST
+    with sole_writer(settings):
+        if rebuild:
+            drop_collection(settings)
+            manifest_path.unlink(missing_ok=True)
+        with (
+            open_or_create(settings, made_by.info) as collection,
+            Manifest.open(manifest_path) as manifest,
+            choose_progress(quiet=quiet) as progress,
+        ):
+            if not quiet:
+                say(f"{made_by.info}, on {made_by.spec.device}; index in {settings.store_name}")
+            for aspect in aspects:
+                collection.add_aspect(aspect)
+            embed = partial(
+                embed_with_one_model if made_by.spec.is_shared else embed_in_processes,
+                chunking=made_by.chunking,
+                n_workers=settings.workers or made_by.spec.num_workers,
+            )
+            pipeline = IndexPipeline(
                 collection,
-                aspect,
-                factory=made_by.spec,
-                embed=lambda units, factory: embed(units, factory=factory),
+                manifest,
+                walk=walk,
+                embed=partial(embed, factory=made_by.spec),
                 progress=progress,
             )
-            for aspect in collection.info.aspects
-        ]
-        return report, filled
+            report = pipeline.run(roots, retry_skipped=retry_skipped)
+            filled = [
+                fill_aspect(
+                    collection,
+                    aspect,
+                    factory=made_by.spec,
+                    embed=lambda units, factory: embed(units, factory=factory),
+                    progress=progress,
+                )
+                for aspect in collection.info.aspects
+            ]
+            return report, filled
 
 
 def _aspects(texts: Sequence[str]) -> list[Aspect]:
@@ -298,10 +300,9 @@ class _MadeBy:
 
 def _made_by(settings: Settings, *, anew: bool) -> _MadeBy:
     """What settings leave open is as in the index that is there, unless it is made anew."""
-    from alm2vec_search.collection.info import read_info
-    from alm2vec_search.wiring import encoder_spec
+    from alm2vec_search.wiring import encoder_spec, read_info
 
-    existing = None if anew else read_info(settings.store_path)
+    existing = None if anew else read_info(settings)
     made_by = _MadeBy(encoder_spec(settings, existing), _chunking(settings, existing))
     _require_all_is_heard(made_by)
     return made_by
@@ -374,8 +375,34 @@ def _plan(
 
 
 def _manifest_to_read(settings: Settings, *, anew: bool) -> Manifest:
-    """The manifest that is there; one in memory where there is none."""
+    """The manifest that is there; one in memory where there is none, or where it isn't to be
+    believed."""
     from indexer.manifest import Manifest
 
     path = settings.store_path / MANIFEST
-    return Manifest.open(path) if path.is_file() and not anew else Manifest.in_memory()
+    if anew:
+        return Manifest.in_memory()
+    if settings.server is not None:
+        return _manifest_of_server(settings, path)
+    return Manifest.open(path) if path.is_file() else Manifest.in_memory()
+
+
+def _manifest_of_server(settings: Settings, path: Path) -> Manifest:
+    from alm2vec_search.errors import CollectionNotFound
+    from alm2vec_search.wiring import open_collection
+    from indexer.manifest import Manifest
+    from indexer.pipeline import is_trusted
+
+    in_memory = Manifest.in_memory()
+    try:
+        with open_collection(settings) as collection:
+            if path.is_file():
+                manifest = Manifest.open(path)
+                if is_trusted(collection, manifest):
+                    return manifest
+                manifest.close()
+            in_memory.rebuild(collection.contents())
+            in_memory.finish()
+    except CollectionNotFound:
+        pass
+    return in_memory

@@ -7,6 +7,9 @@ Changes are held back until `commit()`; the caller flushes the collection before
 `begin()` and `finish()` the manifest is marked as being worked on, on disk, so that whoever opens
 it after a killed process sees `was_interrupted`, and rebuilds it.
 
+Where others write to the collection, too, each leaves a mark there. A manifest remembers its own;
+if the collection has another, the manifest doesn't know all.
+
 SQLite keeps a rollback journal (which, unlike WAL, is sound on network drives and is one file)
 and syncs it and its folder, so that what is committed outlives a power cut.
 """
@@ -63,6 +66,7 @@ CREATE TABLE entries (
     transient INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX entries_by_content ON entries (content_hash);
+CREATE TABLE mark (text TEXT NOT NULL);  -- not in older ones
 CREATE TABLE state (is_dirty INTEGER NOT NULL, needs_rebuild INTEGER NOT NULL);
 INSERT INTO state VALUES (0, 1);
 PRAGMA user_version = {_VERSION};
@@ -155,6 +159,7 @@ class Manifest:
         ((is_dirty, needs_rebuild),) = self._rows("SELECT is_dirty, needs_rebuild FROM state")
         self._is_dirty = bool(is_dirty)
         self._needs_rebuild = bool(needs_rebuild)
+        self._mark = self._read_mark()
 
     @classmethod
     def open(cls, path: Path) -> Manifest:
@@ -204,9 +209,19 @@ class Manifest:
         """A run before this one did not get to `finish()`. Ask before `begin()`."""
         return self._is_dirty
 
-    def begin(self) -> None:
-        """From here on the collection may be ahead of the manifest. Committed at once."""
+    @property
+    def mark(self) -> str:
+        """What whoever wrote here last left in the collection; "" is none."""
+        return self._mark
+
+    def begin(self, mark: str = "") -> None:
+        """From here on the collection may be ahead of the manifest. Committed at once.
+
+        Args:
+            mark: what was left in the collection, for others to see that we write to it.
+        """
         self._change("UPDATE state SET is_dirty = 1")
+        self._write_mark(mark)
         self.commit()
         self._is_dirty = True
 
@@ -221,7 +236,7 @@ class Manifest:
         self.commit()
         self._is_dirty = False
 
-    def rebuild(self, stored: Iterable[StoredContent]) -> list[tuple[Path, str]]:
+    def rebuild(self, stored: Iterable[StoredContent], mark: str = "") -> list[tuple[Path, str]]:
         """Replace what is said to be indexed by what the collection holds; failures stay.
 
         A path that lies in two contents (a file changed, and the process was killed between
@@ -229,6 +244,9 @@ class Manifest:
 
         All of it is committed, or nothing. Until `finish()` the manifest counts as worked on, so
         that the caller has time to mend the collection.
+
+        Args:
+            mark: as the collection had it before.
 
         Returns:
             Each path that a content should no longer have, with that content's hash.
@@ -251,6 +269,7 @@ class Manifest:
                 " (SELECT content_hash FROM entries WHERE content_hash IS NOT NULL)"
             )
             self._change("UPDATE state SET is_dirty = 1, needs_rebuild = 0")
+            self._write_mark(mark)
         self._is_dirty, self._needs_rebuild = True, False
         return stale
 
@@ -412,6 +431,18 @@ class Manifest:
         return [LibraryTotals(_path(library), *counts) for library, *counts in rows]
 
     # SQL
+
+    def _read_mark(self) -> str:
+        named = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'mark'"
+        rows = self._rows("SELECT text FROM mark") if self._rows(named) else []
+        return str(rows[0][0]) if rows else ""
+
+    def _write_mark(self, mark: str) -> None:
+        if mark != self._mark:
+            self._change("CREATE TABLE IF NOT EXISTS mark (text TEXT NOT NULL)")
+            self._change("DELETE FROM mark")
+            self._change("INSERT INTO mark VALUES (?)", mark)
+            self._mark = mark
 
     def _hash_at(self, path: bytes) -> str | None:
         rows = self._rows("SELECT content_hash FROM entries WHERE path = ?", path)

@@ -93,7 +93,7 @@ def describe(server: Server, name: str) -> Described:
     except (ValueError, TypeError, KeyError) as error:
         raise CollectionError(
             f"the collection {name} at {server.address.url} isn't one of alm2vec",
-            hint="name another index with --collection",
+            hint="give the index another name: ALM2VEC_COLLECTION",
         ) from error
 
 
@@ -110,7 +110,7 @@ def make(server: Server, info: CollectionInfo, layout: ClusterLayout) -> str:
     if server.ask(lambda client: client.collection_exists(alias)):
         raise CollectionError(
             f"{server.address.url} has a collection called {alias}, and it isn't one of alm2vec",
-            hint="name another index with --collection",
+            hint="give the index another name: ALM2VEC_COLLECTION",
         )
     build(server, name, info, layout)
     point_alias(server, name)
@@ -132,7 +132,7 @@ def build(server: Server, name: str, info: CollectionInfo, layout: ClusterLayout
     if describe(server, name).info != info:
         raise CollectionError(
             f"the collection {name} at {server.address.url} was made by something else",
-            hint="name another index with --collection, or delete that one",
+            hint="give the index another name: ALM2VEC_COLLECTION, or delete that one",
         )
     for field, index in indexes(server.features).items():
         _index(server, name, field, index)

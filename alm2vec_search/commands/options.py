@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 StoreOption = Annotated[
-    Path | None,
-    typer.Option("--store", metavar="DIR", help="The index. [default: in your data folder]"),
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="DIR|URL",
+        help="The index: a folder, or a Qdrant server. [default: in your data folder]",
+    ),
 ]
 ModelOption = Annotated[
     str | None,

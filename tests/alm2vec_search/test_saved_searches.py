@@ -77,7 +77,8 @@ class TestKept:
 
     def test_where_nothing_can_be_written(self, tmp_path: Path) -> None:
         searches = SavedSearches(tmp_path / "nowhere")
-        with pytest.raises(QueryError, match="can't be written: No such file"):
+        (tmp_path / "nowhere").touch()
+        with pytest.raises(QueryError, match="can't be written: File exists"):
             searches.save("wet", REQUEST)
 
 
