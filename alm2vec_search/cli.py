@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import indexer.cli
+import indexer.copy_cli
 import trainer.cli
 from alm2vec_search.commands import bench, duplicates, embed, model, saved, search
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
@@ -40,6 +41,7 @@ app.command()(search.search)
 app.command()(duplicates.duplicates)
 app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
+app.command()(indexer.copy_cli.copy)
 app.command()(embed.embed)
 app.command()(bench.bench)
 app.add_typer(saved.app, name="saved")

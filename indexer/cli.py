@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexReport, Walk
 
-MANIFEST = "manifest.sqlite"
-
 
 def index(
     paths: Annotated[
@@ -174,7 +172,7 @@ def remove(
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import counted, say, shown
     from alm2vec_search.wiring import open_collection, sole_writer
-    from indexer.manifest import Manifest
+    from indexer.manifest import FILE, Manifest
     from indexer.pipeline import forget_under
 
     if not paths and not aspect:
@@ -183,7 +181,7 @@ def remove(
     with (
         sole_writer(settings),
         open_collection(settings) as collection,
-        Manifest.open(settings.store_path / MANIFEST) as manifest,
+        Manifest.open(settings.store_path / FILE) as manifest,
     ):
         for name in aspect or []:
             if collection.info.aspect(name) is None:
@@ -217,7 +215,7 @@ def _run(
     from alm2vec_search.terminal import say
     from alm2vec_search.wiring import drop_collection, fetch_model, open_or_create, sole_writer
     from indexer.aspects import fill_aspect
-    from indexer.manifest import Manifest
+    from indexer.manifest import FILE, Manifest
     from indexer.pipeline import IndexPipeline
     from indexer.progress import choose_progress
     from indexer.shared_model import embed_with_one_model
@@ -227,7 +225,7 @@ def _run(
         fetch_model(settings.model, say)
     made_by = _made_by(settings, anew=rebuild)
     made_by.spec.require_device()
-    manifest_path = settings.store_path / MANIFEST
+    manifest_path = settings.store_path / FILE
     with sole_writer(settings):
         if rebuild:
             drop_collection(settings)
@@ -377,9 +375,9 @@ def _plan(
 def _manifest_to_read(settings: Settings, *, anew: bool) -> Manifest:
     """The manifest that is there; one in memory where there is none, or where it isn't to be
     believed."""
-    from indexer.manifest import Manifest
+    from indexer.manifest import FILE, Manifest
 
-    path = settings.store_path / MANIFEST
+    path = settings.store_path / FILE
     if anew:
         return Manifest.in_memory()
     if settings.server is not None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from alm2vec_search.collection.base import StoredContent
     from alm2vec_search.domain import AudioFile
 
+FILE = "manifest.sqlite"  # beside the index
 _VERSION = 2
 _BUSY_TIMEOUT_S = 5.0
 _NO_NOTES = "[[],[]]"

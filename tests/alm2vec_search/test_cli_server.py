@@ -169,3 +169,60 @@ def test_troubles_are_told_without_a_traceback_or_a_key(
     assert "hint: start it with `docker compose up -d`" in gone.err
     assert not any("open-" in answer.err for answer in (wrong, gone))
     assert not any("Traceback" in answer.err for answer in (wrong, gone))
+
+
+class TestCopy:
+    def test_there_and_back(
+        self,
+        standin: StandIn,
+        alm2vec: CommandLine,
+        library: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        write_tone(library / "low.wav", "low")
+        write_tone(library / "high.wav", "high")
+        here, back = tmp_path / "here", tmp_path / "back"
+        assert alm2vec("index", library, "--store", here).exit_code == 0
+        copied = alm2vec("copy", here, standin.url)
+        assert copied.exit_code == 0, copied.err
+        assert "sounds: 2 copied\n2 chunks in" in copied.err
+        assert f"from {here} to alm2vec at {standin.url}" in copied.err
+        assert paths_found(alm2vec("search", "a low tone", "--json")) == {"low.wav", "high.wav"}
+        assert "2 unchanged" in alm2vec("index", library).err
+        again = alm2vec("copy", here, standin.url, "--json", "-q")
+        assert json.loads(again.out)["there"] == 2
+        assert again.err == ""
+        other = alm2vec("copy", standin.url, standin.url, "--to-collection", "other")
+        assert other.exit_code == 0, other.err
+        assert len(standin.client.get_aliases().aliases) == 2
+        monkeypatch.setenv("ALM2VEC_FROM_API_KEY", KEY)
+        monkeypatch.setenv("ALM2VEC_API_KEY", "of another server")
+        returned = alm2vec("copy", standin.url, back, "--from-collection", "other")
+        assert returned.exit_code == 0, returned.err
+        assert "2 unchanged" in alm2vec("index", library, "--store", back).err
+        status = json.loads(alm2vec("status", "--json", "--store", back).out)
+        assert (status["files"], status["chunks"], status["interrupted"]) == (2, 2, False)
+
+    def test_vectors_of_another_model_are_refused(
+        self, standin: StandIn, alm2vec: CommandLine, library: Path, tmp_path: Path
+    ) -> None:
+        write_tone(library / "low.wav", "low")
+        assert alm2vec("index", library).exit_code == 0
+        assert alm2vec("index", library, "--window", "2", "--store", tmp_path / "x").exit_code == 0
+        refused = alm2vec("copy", tmp_path / "x", standin.url)
+        assert refused.exit_code == 3
+        assert "was made by model small" in refused.err
+        assert "hint: vectors of two models don't mix" in refused.err
+
+    def test_to_where_it_is(self, standin: StandIn, alm2vec: CommandLine, tmp_path: Path) -> None:
+        for place in (standin.url, tmp_path):
+            answer = alm2vec("copy", place, f"{place}/")
+            assert answer.exit_code == 2
+            assert "is where it is" in answer.err
+
+    def test_from_nothing(self, standin: StandIn, alm2vec: CommandLine, tmp_path: Path) -> None:
+        answer = alm2vec("copy", tmp_path / "nothing", standin.url)
+        assert answer.exit_code == 3
+        assert f"no index in {tmp_path / 'nothing'}" in answer.err
+        assert standin.client.get_collections().collections == []
