@@ -103,26 +103,17 @@ def make(server: Server, info: CollectionInfo, layout: ClusterLayout) -> str:
     One that somebody else is making right now, or left half made, is finished.
 
     Raises:
-        CollectionError: the alias can't be set.
+        CollectionError: something else has the name.
     """
     alias = server.address.alias
     name = name_of(alias, info)
     if server.ask(lambda client: client.collection_exists(alias)):
+        if (meanwhile := aliased(server)) is not None:  # somebody was quicker
+            return meanwhile
         raise CollectionError(
             f"{server.address.url} has a collection called {alias}, and it isn't one of alm2vec",
             hint="give the index another name: ALM2VEC_COLLECTION",
         )
-    build(server, name, info, layout)
-    point_alias(server, name)
-    return name
-
-
-def build(server: Server, name: str, info: CollectionInfo, layout: ClusterLayout) -> None:
-    """A collection with its indexes, under no alias. One that is there is finished.
-
-    Raises:
-        CollectionError: there is one of that name that something else made.
-    """
     if not server.ask(lambda client: client.collection_exists(name)):
         try:
             _create(server, name, info, layout)
@@ -136,6 +127,8 @@ def build(server: Server, name: str, info: CollectionInfo, layout: ClusterLayout
         )
     for field, index in indexes(server.features).items():
         _index(server, name, field, index)
+    _set_alias(server, name)
+    return name
 
 
 def _index(server: Server, name: str, field: str, index: qdrant.PayloadSchemaParams) -> None:
@@ -161,16 +154,11 @@ def _create(server: Server, name: str, info: CollectionInfo, layout: ClusterLayo
     )
 
 
-def point_alias(server: Server, name: str) -> None:
-    """From here on the alias means this collection. Whoever asks finds the one or the other."""
-    alias = server.address.alias
-    changes: list[qdrant.AliasOperations] = []
-    if aliased(server) is not None:
-        gone = qdrant.DeleteAlias(alias_name=alias)
-        changes.append(qdrant.DeleteAliasOperation(delete_alias=gone))
-    new = qdrant.CreateAlias(collection_name=name, alias_name=alias)
-    changes.append(qdrant.CreateAliasOperation(create_alias=new))
-    server.ask(lambda client: client.update_collection_aliases(changes))
+def _set_alias(server: Server, name: str) -> None:
+    """From here on there is an index."""
+    new = qdrant.CreateAlias(collection_name=name, alias_name=server.address.alias)
+    change = qdrant.CreateAliasOperation(create_alias=new)
+    server.ask(lambda client: client.update_collection_aliases([change]))
 
 
 def remove_alias(server: Server) -> None:
@@ -178,7 +166,11 @@ def remove_alias(server: Server) -> None:
     if aliased(server) is not None:
         gone = qdrant.DeleteAlias(alias_name=alias)
         change = qdrant.DeleteAliasOperation(delete_alias=gone)
-        server.ask(lambda client: client.update_collection_aliases([change]))
+        try:
+            server.ask(lambda client: client.update_collection_aliases([change]))
+        except CollectionError:  # it was done, and the answer got lost
+            if aliased(server) is not None:
+                raise
 
 
 def kept(server: Server) -> list[str]:

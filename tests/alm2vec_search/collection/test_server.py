@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from contract import (
     a_hash,
     a_place,
     axis,
+    chunks_of,
     keys,
     put,
     unit_vectors,
@@ -463,6 +465,55 @@ class TestWhatFails:
         assert not standin.faults
         assert len(standin.client.get_collections().collections) == 1
         assert read_server_info(address) == INFO
+
+    def test_what_was_done_and_not_answered_is_done(
+        self, standin: StandIn, address: ServerAddress
+    ) -> None:
+        """Asked again, a server may say that there is nothing of that name."""
+        lost = [Fault(is_done=True), Fault(status=404, text="no such thing")]
+        with ServerCollection.create(address, INFO) as collection:
+            collection.add_aspect(SPEAKER)
+            put(collection, 1, [axis(0)])
+            collection.put_aspect("speaker", a_hash(1), chunks_of([axis(1)]))
+            standin.faults += [replace(fault, path="/vectors/") for fault in lost]
+            collection.remove_aspect("speaker")
+            assert not standin.faults
+            collection.add_aspect(SPEAKER)
+            assert len(list(collection.lacking("speaker"))) == 1
+        standin.faults += [replace(fault, path="^/collections/aliases$") for fault in lost]
+        standin.faults.appendleft(Fault(status=503, path="^/collections$"))
+        standin.faults += [Fault(is_done=True, path=PHYSICAL)]
+        ServerCollection.drop(address)
+        assert not standin.client.get_aliases().aliases
+        assert not standin.client.get_collections().collections
+
+    def test_vectors_of_an_aspect_that_was_half_removed(
+        self, standin: StandIn, address: ServerAddress
+    ) -> None:
+        with ServerCollection.create(address, INFO) as collection:
+            collection.add_aspect(SPEAKER)
+            put(collection, 1, [axis(0)])
+            collection.put_aspect("speaker", a_hash(1), chunks_of([axis(1)]))
+            standin.faults.append(Fault(status=400, path="/vectors/"))
+            with pytest.raises(CollectionError, match="refuses"):
+                collection.remove_aspect("speaker")
+            collection.add_aspect(Aspect("speaker", "another question"))
+            assert collection.nearest(axis(1), limit=1, aspect="speaker") == []
+
+    def test_two_who_make_it_at_once_make_the_same(
+        self, standin: StandIn, address: ServerAddress
+    ) -> None:
+        def make() -> str:
+            with ServerCollection.open_or_create(address, INFO) as collection:
+                put(collection, 1, unit_vectors(3))
+                return collection.name
+
+        with ThreadPoolExecutor(4) as pool:
+            names = {made.result() for made in [pool.submit(make) for _ in range(4)]}
+        assert names == {PHYSICAL}
+        assert len(standin.client.get_collections().collections) == 1
+        with ServerCollection.open(address) as collection:
+            assert collection.count() == 3
 
     @pytest.mark.parametrize("fault", [Fault(status=503, text="overloaded"), Fault()])
     def test_what_does_not_pass_is_told(
