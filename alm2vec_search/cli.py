@@ -16,8 +16,8 @@ from typing import Annotated, NoReturn
 import typer
 
 import indexer.cli
-import indexer.copy_command
-import indexer.migrate_command
+import indexer.copy_cli
+import indexer.migrate_cli
 import trainer.cli
 from alm2vec_search.commands import bench, duplicates, embed, mcp, model, saved, search, serve
 from alm2vec_search.errors import Alm2VecError, CollectionError, ModelError
@@ -42,8 +42,8 @@ app.command()(search.search)
 app.command()(duplicates.duplicates)
 app.command()(indexer.cli.status)
 app.command()(indexer.cli.remove)
-app.command()(indexer.copy_command.copy)
-app.command()(indexer.migrate_command.migrate)
+app.command()(indexer.copy_cli.copy)
+app.command()(indexer.migrate_cli.migrate)
 app.command()(embed.embed)
 app.command()(serve.serve)
 app.command()(mcp.mcp)

@@ -91,7 +91,7 @@ class SavedSearches:
         draft = self._path.with_suffix(".tmp")
         text = _File(searches=self.searches).model_dump_json(indent=1, exclude_defaults=True)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            draft.parent.mkdir(parents=True, exist_ok=True)  # there may be none beside a server
             with draft.open("w", encoding="utf-8") as file:
                 file.write(text + "\n")
                 file.flush()
@@ -99,7 +99,7 @@ class SavedSearches:
             draft.replace(self._path)
         except OSError as error:
             with suppress(OSError):
-                draft.unlink()
+                draft.unlink(missing_ok=True)
             raise QueryError(
                 f"{self._path} can't be written: {error.strerror}", hint="check who may write there"
             ) from error

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,8 +22,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from alm2vec_search.addresses import DEFAULT_ALIAS, ServerAddress, is_url
+from alm2vec_search.addresses import (
+    DEFAULT_ALIAS,
+    DEFAULT_TIMEOUT_S,
+    ServerAddress,
+    is_url,
+)
 from alm2vec_search.errors import ConfigError
+
+_SECRET = {"api_key", "store"}  # never shown: a key may have got into the URL, too
 
 
 def config_path() -> Path:
@@ -44,20 +58,22 @@ class Settings(BaseSettings):
     store: str | None = Field(
         None,
         description="The index: a folder, by default `index` in `home`; or a Qdrant server, as "
-        "http(s)://HOST:6333, or grpc(s)://HOST:6334.",
+        "http(s)://HOST:6333 or grpc(s)://HOST:6334.",
     )
-    api_key: SecretStr | None = Field(None, description="The key of the Qdrant server.")
-    collection: str = Field(
-        DEFAULT_ALIAS, description="What the index is called on the Qdrant server."
+    collection: str = Field(DEFAULT_ALIAS, description="What the index is called on a server.")
+    api_key: SecretStr | None = Field(None, description="The server's key.")
+    server_timeout_s: PositiveInt = Field(
+        DEFAULT_TIMEOUT_S, description="How long one request to the server may take."
     )
     shard_number: PositiveInt | None = Field(
-        None, description="Of a new index on a cluster: a multiple of the number of nodes."
+        None,
+        description="Of a new index on a cluster, fixed for good; by default as the server does.",
     )
     replication_factor: PositiveInt | None = Field(
-        None, description="Of a new index on a cluster: copies of each shard."
+        None, description="Copies of each shard; by default as the server does."
     )
     write_consistency_factor: PositiveInt | None = Field(
-        None, description="Of a new index on a cluster: copies that have to have what is written."
+        None, description="Copies that have to have what is written; by default one."
     )
     model: str | None = Field(
         None,
@@ -93,36 +109,46 @@ class Settings(BaseSettings):
         None, description="What `alm2vec serve` asks of everybody who wants data."
     )
 
-    @property
-    def address(self) -> ServerAddress | None:
-        """The server of the index; None where it is a folder.
+    @field_validator("store", mode="before")
+    @classmethod
+    def _path_or_url(cls, value: Any) -> Any:
+        text = str(value) if isinstance(value, Path) else value
+        if isinstance(text, str) and is_url(text):
+            ServerAddress.parse(text)
+        return text
 
-        Raises:
-            ConfigError: the address can't be used.
-        """
+    @field_validator("collection")
+    @classmethod
+    def _alias(cls, value: str) -> str:
+        return ServerAddress("http://localhost", alias=value).alias
+
+    @property
+    def server(self) -> ServerAddress | None:
+        """Where the index is, if it isn't in a folder of this machine."""
         if self.store is None or not is_url(self.store):
             return None
-        key = None if self.api_key is None else self.api_key.get_secret_value()
-        try:
-            return ServerAddress.parse(self.store, alias=self.collection, api_key=key)
-        except ValueError as error:
-            raise ConfigError(
-                f"{self.store if '@' not in self.store else 'the store'}: {error}",
-                hint="as in --store http://localhost:6333",
-            ) from error
+        key = self.api_key.get_secret_value() if self.api_key else None
+        return ServerAddress.parse(
+            self.store, alias=self.collection, api_key=key, timeout_s=self.server_timeout_s
+        )
 
     @property
-    def folder(self) -> Path:
-        """The folder of the index, absolute; of one on a server, that of what is known of it here:
-        which files were indexed, and saved searches."""
-        if (address := self.address) is not None:
-            return self.home.expanduser().absolute() / "servers" / address.folder_name
-        return Path(self.store or self.home / "index").expanduser().absolute()
+    def store_path(self) -> Path:
+        """The folder on this machine of what belongs to the index, absolute.
+
+        All of an embedded index is in it. Of one on a server, it holds what the server doesn't: the
+        manifest, saved searches, and the lock of who indexes from here.
+        """
+        if (server := self.server) is not None:
+            return self.home.expanduser().absolute() / "servers" / server.folder_name
+        store = self.home / "index" if self.store is None else Path(self.store)
+        return store.expanduser().absolute()
 
     @property
     def store_name(self) -> str:
-        """The index, for people."""
-        return str(self.address or self.folder)
+        """Where the index is, for people. No secret is in it."""
+        server = self.server
+        return str(self.store_path) if server is None else str(server)
 
     @classmethod
     def settings_customise_sources(
@@ -154,8 +180,10 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ConfigError(
-            f"{key}: {first['msg']} (given: {first['input']!r})", hint=hint
-        ) from error
+        given_text = "" if key in _SECRET else f" (given: {first['input']!r})"
+        # Pydantic's own error would show the value to whoever prints the cause.
+        raise ConfigError(f"{key}: {first['msg']}{given_text}", hint=hint) from (
+            None if key in _SECRET else error
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(f"the settings can't be read: {error}", hint=hint) from error

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
-from alm2vec_search.errors import ModelNotHere
+from alm2vec_search.errors import CollectionError, ModelNotHere
 from alm2vec_search.model.hub import BUNDLED, Layout, dtype_of, find_model
 from alm2vec_search.model.licences import licence_note
 from alm2vec_search.model.repositories import Repository
 from alm2vec_search.settings import usable_cores
-from alm2vec_search.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from alm2vec_search.addresses import ServerAddress
     from alm2vec_search.collection.base import Collection, CollectionInfo
     from alm2vec_search.domain import Encoder
     from alm2vec_search.model.hub import ModelFiles
@@ -169,72 +172,116 @@ def open_collection(settings: Settings) -> Collection:
 
     Raises:
         CollectionNotFound: nothing was indexed yet.
-        CollectionBusy: another process has it open.
-        CollectionUnavailable: its server can't be asked.
+        CollectionBusy: another process has it open, and it is embedded.
+        CollectionUnavailable: its server can't be reached, or lets nobody in.
     """
-    if (address := settings.address) is not None:
+    if (address := _server(settings)) is not None:
         from alm2vec_search.collection.server import ServerCollection
 
         return ServerCollection.open(address)
     from alm2vec_search.collection.edge import EdgeCollection
 
-    return EdgeCollection.open(settings.folder)
+    return EdgeCollection.open(settings.store_path)
 
 
-def open_or_create_collection(settings: Settings, info: CollectionInfo) -> Collection:
-    """The index that is there, or an empty one.
+def open_or_create(settings: Settings, info: CollectionInfo) -> Collection:
+    """The index that is there, or an empty one. Hold it as the `sole_writer`.
 
     Raises:
         IncompatibleCollection: the one that is there was made by something else.
         CollectionBusy, CollectionUnavailable: as `open_collection`.
-        CollectionFull: there is no room for a new one.
+        CollectionFull: there is no room on the disk for a new one.
     """
-    if (address := settings.address) is not None:
+    if (address := _server(settings)) is not None:
         from alm2vec_search.collection.server import ServerCollection
         from alm2vec_search.collection.server_schema import ClusterLayout
 
-        if address.exposes_key:
-            say(f"the key goes to {address.url} as it is, for all on the way to read: use https")
-        settings.folder.mkdir(parents=True, exist_ok=True)
         layout = ClusterLayout(
-            settings.shard_number, settings.replication_factor, settings.write_consistency_factor
+            shard_number=settings.shard_number,
+            replication_factor=settings.replication_factor,
+            write_consistency_factor=settings.write_consistency_factor,
         )
         return ServerCollection.open_or_create(address, info, layout)
     from alm2vec_search.collection.edge import EdgeCollection
 
-    return EdgeCollection.open_or_create(settings.folder, info)
+    return EdgeCollection.open_or_create(settings.store_path, info)
 
 
 def drop_collection(settings: Settings) -> None:
-    """Forget the index, if there is one.
+    """Forget the index, whatever state it is in. None there is fine.
 
     Raises:
         CollectionBusy, CollectionUnavailable: as `open_collection`.
+        CollectionError: it can't be deleted.
     """
-    if (address := settings.address) is not None:
+    if (address := _server(settings)) is not None:
         from alm2vec_search.collection.server import ServerCollection
 
         ServerCollection.drop(address)
         return
     from alm2vec_search.collection.edge import EdgeCollection
 
-    EdgeCollection.drop(settings.folder)
+    EdgeCollection.drop(settings.store_path)
 
 
-def collection_info(settings: Settings) -> CollectionInfo | None:
-    """What made the index; None where nothing was indexed yet. An embedded one isn't opened.
+def read_info(settings: Settings) -> CollectionInfo | None:
+    """What made the index that is there; None if there is none. One in a folder isn't opened.
 
     Raises:
-        CollectionUnavailable: as `open_collection`.
-        CollectionError: it is damaged.
+        CollectionError: what says so is damaged, or of a later version.
+        CollectionUnavailable: its server can't be reached, or lets nobody in.
     """
-    if (address := settings.address) is not None:
+    if (address := _server(settings)) is not None:
         from alm2vec_search.collection.server import read_server_info
 
         return read_server_info(address)
-    from alm2vec_search.collection.info import read_info
+    from alm2vec_search.collection.info import read_info as read_folder
 
-    return read_info(settings.folder)
+    return read_folder(settings.store_path)
+
+
+@contextmanager
+def sole_writer(settings: Settings) -> Iterator[None]:
+    """No other process of this machine writes to the same index meanwhile.
+
+    An embedded one sees to that itself; for one on a server, what is kept here is locked.
+
+    Raises:
+        CollectionBusy: another process is at it.
+        CollectionError: the folder can't be written to.
+    """
+    if settings.server is None:
+        yield
+        return
+    from alm2vec_search.collection.lock import StoreLock
+
+    folder = settings.store_path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CollectionError(
+            f"{folder} can't be made: {error.strerror}", hint="see home in the settings"
+        ) from error
+    lock = StoreLock(folder)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _server(settings: Settings) -> ServerAddress | None:
+    address = settings.server
+    if address is not None and address.exposes_key:
+        _warn_of_open_key(address.url)
+    return address
+
+
+@cache  # once for each server
+def _warn_of_open_key(url: str) -> None:
+    logging.getLogger("alm2vec_search").warning(
+        "the key for %s goes over the network as it is; use https", url
+    )
 
 
 def build_encoder(

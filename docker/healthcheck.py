@@ -1,7 +1,7 @@
-"""Whether the server in this container is well: exit 0 if `GET /health` is answered with 200, else 1.
+"""Whether the server in this container is well: 0 if `GET /health` is answered with 200, else 1.
 
-The image has no curl. http.client is used, as it goes straight there: a proxy that is set for models
-to be fetched through doesn't know this server.
+The image has no curl. http.client goes straight there: a proxy that is set for fetching models
+doesn't know this server.
 """
 
 import http.client

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from indexer.manifest import Manifest
     from indexer.pipeline import IndexReport, Walk
 
-MANIFEST = "manifest.sqlite"
-
 
 def index(
     paths: Annotated[
@@ -140,15 +138,16 @@ def status(
     """What is indexed, by which model, how large it is, and what was skipped and why."""
     from alm2vec_search.errors import CollectionNotFound
     from alm2vec_search.settings import load_settings
-    from alm2vec_search.wiring import collection_info
+    from alm2vec_search.wiring import read_info
     from indexer.reports import print_status, status_record
 
     settings = load_settings(store=store)
-    info = collection_info(settings)
+    info = read_info(settings)
     if info is None:
         raise CollectionNotFound(settings.store_name)
+    folder = settings.store_path if settings.server is None else None
     with _manifest_to_read(settings, anew=False) as manifest:
-        record = status_record(settings, info, manifest)
+        record = status_record(settings.store_name, folder, info, manifest)
     if as_json:
         print(json.dumps(record, indent=2))
     else:
@@ -172,15 +171,17 @@ def remove(
     from alm2vec_search.errors import ConfigError, LibraryError
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import counted, say, shown
-    from alm2vec_search.wiring import open_collection
+    from alm2vec_search.wiring import open_collection, sole_writer
+    from indexer.manifest import FILE, Manifest
     from indexer.pipeline import forget_under
 
     if not paths and not aspect:
         raise ConfigError("nothing to forget was named", hint="name files, folders, or --aspect")
     settings = load_settings(store=store)
     with (
+        sole_writer(settings),
         open_collection(settings) as collection,
-        _manifest_to_change(settings) as manifest,
+        Manifest.open(settings.store_path / FILE) as manifest,
     ):
         for name in aspect or []:
             if collection.info.aspect(name) is None:
@@ -212,55 +213,56 @@ def _run(
     from functools import partial
 
     from alm2vec_search.terminal import say
-    from alm2vec_search.wiring import drop_collection, fetch_model, open_or_create_collection
+    from alm2vec_search.wiring import drop_collection, fetch_model, open_or_create, sole_writer
     from indexer.aspects import fill_aspect
-    from indexer.manifest import Manifest
+    from indexer.manifest import FILE, Manifest
     from indexer.pipeline import IndexPipeline
     from indexer.progress import choose_progress
     from indexer.shared_model import embed_with_one_model
     from indexer.workers import embed_in_processes
 
-    folder = settings.folder
     if settings.model is not None:
         fetch_model(settings.model, say)
     making = made_by(settings, anew=rebuild)
     making.spec.require_device()
-    if rebuild:
-        drop_collection(settings)
-        (folder / MANIFEST).unlink(missing_ok=True)
-    with (
-        open_or_create_collection(settings, making.info) as collection,
-        Manifest.open(folder / MANIFEST) as manifest,
-        choose_progress(quiet=quiet) as progress,
-    ):
-        if not quiet:
-            say(f"{making.info}, on {making.spec.device}; index in {settings.store_name}")
-        for aspect in aspects:
-            collection.add_aspect(aspect)
-        embed = partial(
-            embed_with_one_model if making.spec.is_shared else embed_in_processes,
-            chunking=making.chunking,
-            n_workers=settings.workers or making.spec.num_workers,
-        )
-        pipeline = IndexPipeline(
-            collection,
-            manifest,
-            walk=walk,
-            embed=partial(embed, factory=making.spec),
-            progress=progress,
-        )
-        report = pipeline.run(roots, retry_skipped=retry_skipped)
-        filled = [
-            fill_aspect(
+    manifest_path = settings.store_path / FILE
+    with sole_writer(settings):
+        if rebuild:
+            drop_collection(settings)
+            manifest_path.unlink(missing_ok=True)
+        with (
+            open_or_create(settings, making.info) as collection,
+            Manifest.open(manifest_path) as manifest,
+            choose_progress(quiet=quiet) as progress,
+        ):
+            if not quiet:
+                say(f"{making.info}, on {making.spec.device}; index in {settings.store_name}")
+            for aspect in aspects:
+                collection.add_aspect(aspect)
+            embed = partial(
+                embed_with_one_model if making.spec.is_shared else embed_in_processes,
+                chunking=making.chunking,
+                n_workers=settings.workers or making.spec.num_workers,
+            )
+            pipeline = IndexPipeline(
                 collection,
-                aspect,
-                factory=making.spec,
-                embed=lambda units, factory: embed(units, factory=factory),
+                manifest,
+                walk=walk,
+                embed=partial(embed, factory=making.spec),
                 progress=progress,
             )
-            for aspect in collection.info.aspects
-        ]
-        return report, filled
+            report = pipeline.run(roots, retry_skipped=retry_skipped)
+            filled = [
+                fill_aspect(
+                    collection,
+                    aspect,
+                    factory=making.spec,
+                    embed=lambda units, factory: embed(units, factory=factory),
+                    progress=progress,
+                )
+                for aspect in collection.info.aspects
+            ]
+            return report, filled
 
 
 def _aspects(texts: Sequence[str]) -> list[Aspect]:
@@ -296,9 +298,9 @@ class MadeBy:
 
 def made_by(settings: Settings, *, anew: bool) -> MadeBy:
     """What settings leave open is as in the index that is there, unless it is made anew."""
-    from alm2vec_search.wiring import collection_info, encoder_spec
+    from alm2vec_search.wiring import encoder_spec, read_info
 
-    existing = None if anew else collection_info(settings)
+    existing = None if anew else read_info(settings)
     making = MadeBy(encoder_spec(settings, existing), _chunking(settings, existing))
     _require_all_is_heard(making)
     return making
@@ -370,42 +372,35 @@ def _plan(
         say_plan(plan, report, outlook, n_bytes)
 
 
-def _manifest_to_change(settings: Settings) -> Manifest:
-    """The manifest that is there, or a new one: of a server, another machine may have indexed."""
-    from indexer.manifest import Manifest
-
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    return Manifest.open(settings.folder / MANIFEST)
-
-
 def _manifest_to_read(settings: Settings, *, anew: bool) -> Manifest:
-    """The manifest that is there; one in memory where there is none, or where somebody else wrote
-    to the server since."""
-    from indexer.manifest import Manifest
+    """The manifest that is there; one in memory where there is none, or where it isn't to be
+    believed."""
+    from indexer.manifest import FILE, Manifest
 
-    path = settings.folder / MANIFEST
-    there = Manifest.open(path) if path.is_file() and not anew else None
-    if settings.address is None or anew:
-        return there or Manifest.in_memory()
-    return _manifest_of_server(settings, there)
+    path = settings.store_path / FILE
+    if anew:
+        return Manifest.in_memory()
+    if settings.server is not None:
+        return _manifest_of_server(settings, path)
+    return Manifest.open(path) if path.is_file() else Manifest.in_memory()
 
 
-def _manifest_of_server(settings: Settings, there: Manifest | None) -> Manifest:
-    """The one that is there if the server's collection is as it knows it; else one in memory."""
+def _manifest_of_server(settings: Settings, path: Path) -> Manifest:
     from alm2vec_search.errors import CollectionNotFound
     from alm2vec_search.wiring import open_collection
     from indexer.manifest import Manifest
+    from indexer.pipeline import is_trusted
 
+    in_memory = Manifest.in_memory()
     try:
         with open_collection(settings) as collection:
-            mark = collection.mark()
-            if there is not None and there.mark == mark and not there.needs_rebuild:
-                return there
-            manifest = Manifest.in_memory()
-            manifest.rebuild(collection.contents(), mark)
-            manifest.finish()
+            if path.is_file():
+                manifest = Manifest.open(path)
+                if is_trusted(collection, manifest):
+                    return manifest
+                manifest.close()
+            in_memory.rebuild(collection.contents())
+            in_memory.finish()
     except CollectionNotFound:
-        manifest = Manifest.in_memory()
-    if there is not None:
-        there.close()
-    return manifest
+        pass
+    return in_memory

@@ -7,6 +7,9 @@ Changes are held back until `commit()`; the caller flushes the collection before
 `begin()` and `finish()` the manifest is marked as being worked on, on disk, so that whoever opens
 it after a killed process sees `was_interrupted`, and rebuilds it.
 
+Where others write to the collection, too, each leaves a mark there. A manifest remembers its own;
+if the collection has another, the manifest doesn't know all.
+
 SQLite keeps a rollback journal (which, unlike WAL, is sound on network drives and is one file)
 and syncs it and its folder, so that what is committed outlives a power cut.
 """
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
     from alm2vec_search.collection.base import StoredContent
     from alm2vec_search.domain import AudioFile
 
-_VERSION = 3
+FILE = "manifest.sqlite"  # beside the index
+_VERSION = 2
 _BUSY_TIMEOUT_S = 5.0
 _NO_NOTES = "[[],[]]"
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -63,12 +67,9 @@ CREATE TABLE entries (
     transient INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX entries_by_content ON entries (content_hash);
-CREATE TABLE state (
-    is_dirty INTEGER NOT NULL,
-    needs_rebuild INTEGER NOT NULL,
-    mark TEXT NOT NULL  -- of the collection, that this table agrees with
-);
-INSERT INTO state VALUES (0, 1, '');
+CREATE TABLE mark (text TEXT NOT NULL);  -- not in older ones
+CREATE TABLE state (is_dirty INTEGER NOT NULL, needs_rebuild INTEGER NOT NULL);
+INSERT INTO state VALUES (0, 1);
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
@@ -156,12 +157,10 @@ class Manifest:
         """Use `Manifest.open`."""
         self._path = path
         self._connection = connection
-        ((is_dirty, needs_rebuild, mark),) = self._rows(
-            "SELECT is_dirty, needs_rebuild, mark FROM state"
-        )
-        self._mark: str = mark
+        ((is_dirty, needs_rebuild),) = self._rows("SELECT is_dirty, needs_rebuild FROM state")
         self._is_dirty = bool(is_dirty)
         self._needs_rebuild = bool(needs_rebuild)
+        self._mark = self._read_mark()
 
     @classmethod
     def open(cls, path: Path) -> Manifest:
@@ -213,18 +212,19 @@ class Manifest:
 
     @property
     def mark(self) -> str:
-        """That the collection had when the two last agreed; see `Collection.mark`."""
+        """What whoever wrote here last left in the collection; "" is none."""
         return self._mark
 
     def begin(self, mark: str = "") -> None:
         """From here on the collection may be ahead of the manifest. Committed at once.
 
         Args:
-            mark: that was left in the collection for it.
+            mark: what was left in the collection, for others to see that we write to it.
         """
-        self._change("UPDATE state SET is_dirty = 1, mark = ?", mark)
+        self._change("UPDATE state SET is_dirty = 1")
+        self._write_mark(mark)
         self.commit()
-        self._is_dirty, self._mark = True, mark
+        self._is_dirty = True
 
     def commit(self) -> None:
         """Keep all changes so far. The collection must have been flushed before."""
@@ -247,8 +247,7 @@ class Manifest:
         that the caller has time to mend the collection.
 
         Args:
-            stored: what the collection holds.
-            mark: that it has.
+            mark: as the collection had it before.
 
         Returns:
             Each path that a content should no longer have, with that content's hash.
@@ -270,8 +269,9 @@ class Manifest:
                 "DELETE FROM contents WHERE content_hash NOT IN"
                 " (SELECT content_hash FROM entries WHERE content_hash IS NOT NULL)"
             )
-            self._change("UPDATE state SET is_dirty = 1, needs_rebuild = 0, mark = ?", mark)
-        self._is_dirty, self._needs_rebuild, self._mark = True, False, mark
+            self._change("UPDATE state SET is_dirty = 1, needs_rebuild = 0")
+            self._write_mark(mark)
+        self._is_dirty, self._needs_rebuild = True, False
         return stale
 
     def _put_stored(
@@ -432,6 +432,18 @@ class Manifest:
         return [LibraryTotals(_path(library), *counts) for library, *counts in rows]
 
     # SQL
+
+    def _read_mark(self) -> str:
+        named = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'mark'"
+        rows = self._rows("SELECT text FROM mark") if self._rows(named) else []
+        return str(rows[0][0]) if rows else ""
+
+    def _write_mark(self, mark: str) -> None:
+        if mark != self._mark:
+            self._change("CREATE TABLE IF NOT EXISTS mark (text TEXT NOT NULL)")
+            self._change("DELETE FROM mark")
+            self._change("INSERT INTO mark VALUES (?)", mark)
+            self._mark = mark
 
     def _hash_at(self, path: bytes) -> str | None:
         rows = self._rows("SELECT content_hash FROM entries WHERE path = ?", path)

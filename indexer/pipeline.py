@@ -148,7 +148,7 @@ class IndexPipeline:
             for entry in plan.missing:
                 self._forget(entry)
             self._commit()
-            self._manifest.finish()
+            finish(self._collection, self._manifest)
         self._report.wall_s = time.monotonic() - started
         return self._report
 
@@ -367,11 +367,11 @@ def _sort(
 
 
 def mend(collection: Collection, manifest: Manifest) -> None:
-    """Make the two agree again, if the last run was killed, the manifest was lost, or somebody else
-    wrote to the collection."""
-    mark = collection.mark()
-    if not (manifest.needs_rebuild or manifest.was_interrupted or manifest.mark != mark):
+    """Make the two agree again, if the last run was killed, the manifest was lost, or somebody
+    else wrote to the collection."""
+    if is_trusted(collection, manifest):
         return
+    mark = collection.mark()  # before looking: whoever writes meanwhile leaves another
     broken: list[str] = []
 
     def whole() -> Iterator[StoredContent]:
@@ -381,11 +381,35 @@ def mend(collection: Collection, manifest: Manifest) -> None:
             else:
                 broken.append(stored.content.content_hash)
 
-    for path, content_hash in manifest.rebuild(whole(), mark):
+    stale = manifest.rebuild(whole(), mark)
+    if stale or broken:
+        manifest.begin(collection.leave_mark())
+    for path, content_hash in stale:
         take_out(collection, manifest, content_hash, path)
     for content_hash in broken:  # half put in: its file is read again
         collection.delete(content_hash)
     collection.flush()
+    finish(collection, manifest)
+
+
+def is_trusted(collection: Collection, manifest: Manifest) -> bool:
+    """Whether the manifest says what is in the collection.
+
+    On a server the chunks are counted, too: it may have been set back to what it was before.
+    """
+    mark = collection.mark()
+    return (
+        not manifest.needs_rebuild
+        and not manifest.was_interrupted
+        and manifest.mark == mark
+        and (not mark or manifest.totals().chunks == collection.count())
+    )
+
+
+def finish(collection: Collection, manifest: Manifest) -> None:
+    """The two agree, unless somebody else wrote, too: then neither's manifest knows all."""
+    if collection.mark() != manifest.mark:
+        collection.leave_mark()
     manifest.finish()
 
 
@@ -409,7 +433,7 @@ def forget_under(collection: Collection, manifest: Manifest, path: Path) -> int:
         manifest.forget(entry.path)
     collection.flush()
     manifest.commit()
-    manifest.finish()
+    finish(collection, manifest)
     return len(entries)
 
 

@@ -157,6 +157,70 @@ def choose_progress(*, quiet: bool) -> PlainProgress | BarProgress | NoProgress:
     return BarProgress() if talk().is_terminal else PlainProgress()
 
 
+class CopyLines:
+    """How copying goes: lines on stderr, one every few seconds."""
+
+    def __init__(self) -> None:
+        self._what, self._n, self._n_done = "", 0, 0
+        self._said_at = time.monotonic()
+
+    def started(self, what: str, n_contents: int) -> None:
+        self._what, self._n, self._n_done = what, n_contents, 0
+
+    def advanced(self) -> None:
+        self._n_done += 1
+        if time.monotonic() - self._said_at >= PLAIN_EVERY_S:
+            self._said_at = time.monotonic()
+            say(f"  {self._what}: {self._n_done:,} of {self._n:,}")
+
+    def __enter__(self) -> CopyLines:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+class CopyBar:
+    """How copying goes: a moving line on a terminal, if anybody wants to see it."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24))
+        self._bars: Bars = Progress(
+            *columns,
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=talk(),
+            transient=True,
+            disable=quiet,
+        )
+        self._task: TaskID = self._bars.add_task("looking what is there", total=None)
+
+    def started(self, what: str, n_contents: int) -> None:
+        self._bars.reset(self._task, description=what, total=n_contents)
+
+    def advanced(self) -> None:
+        self._bars.advance(self._task)
+
+    def __enter__(self) -> CopyBar:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._bars.stop()
+
+
+def choose_copy_progress(*, quiet: bool) -> CopyLines | CopyBar:
+    """What fits where stderr goes."""
+    return CopyBar(quiet=quiet) if quiet or talk().is_terminal else CopyLines()
+
+
 def describe_pace(n_chunks: int, audio_s: float, wall_s: float) -> str:
     """One phrase for the end of a run."""
     rates = f"{n_chunks / wall_s:.1f} chunks/s, {audio_s / wall_s:.0f} × real time"

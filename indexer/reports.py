@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alm2vec_search.collection.base import CollectionInfo
-    from alm2vec_search.settings import Settings
     from indexer.aspects import AspectReport
     from indexer.estimate import Estimate
     from indexer.manifest import Manifest
@@ -112,11 +111,18 @@ def say_plan(plan: Plan, report: IndexReport, outlook: Estimate, n_bytes: int) -
 # An index
 
 
-def status_record(settings: Settings, info: CollectionInfo, manifest: Manifest) -> dict[str, Any]:
-    """What `alm2vec status --json` prints."""
+def status_record(
+    store: str, folder: Path | None, info: CollectionInfo, manifest: Manifest
+) -> dict[str, Any]:
+    """What `alm2vec status --json` prints.
+
+    Args:
+        store: where the index is.
+        folder: all of it; None if it is on a server.
+    """
     totals = manifest.totals()
     return {
-        "store": settings.store_name,
+        "store": store,
         "model": info.model,
         "fingerprint": info.fingerprint,
         "chunking": info.chunking,
@@ -127,7 +133,7 @@ def status_record(settings: Settings, info: CollectionInfo, manifest: Manifest) 
         "chunks": totals.chunks,
         "silent_chunks": totals.silent_chunks,
         "audio_s": round(totals.duration_s, 3),
-        "size_bytes": None if settings.address else _size_of(settings.folder),
+        "size_bytes": None if folder is None else _size_bytes(folder),
         "libraries": [
             {"path": str(library.library), "files": library.files, "skipped": library.failures}
             for library in manifest.libraries()
@@ -141,15 +147,14 @@ def status_record(settings: Settings, info: CollectionInfo, manifest: Manifest) 
     }
 
 
-def _size_of(folder: Path) -> int:
-    """On the disk, in bytes."""
+def _size_bytes(folder: Path) -> int:
     files = (path for path in folder.rglob("*") if path.is_file())
     return sum(path.stat().st_blocks * 512 for path in files)
 
 
 def print_status(record: dict[str, Any]) -> None:
-    chunks = f"{counted(record['chunks'], 'chunk')} ({record['chunking']})"
     on_disk = "" if record["size_bytes"] is None else f", {size(record['size_bytes'])}"
+    chunks = f"{counted(record['chunks'], 'chunk')} ({record['chunking']})"
     print(f"index      {printable(record['store'])}{on_disk}")
     print(f"model      {printable(record['model'])} ({record['fingerprint']})")
     print(f"holds      {counted(record['files'], 'file')}, {length(record['audio_s'])}, {chunks}")

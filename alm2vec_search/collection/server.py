@@ -199,7 +199,7 @@ class ServerCollection:
         before = catalog.aliased(self._server)
         if before is not None and before != self._name:
             catalog.write_before(self._server, self._name, before)
-        catalog.point_alias(self._server, self._name)
+        catalog.move_alias(self._server, self._name)
 
     def drop_others(self) -> int:
         """Delete all other collections that were made for the alias; how many it were."""
@@ -426,7 +426,7 @@ class ServerCollection:
             )
         name, dim = vector_name(aspect.name), self._info.embedding_dim
         if name in self._vector_names():  # of one that was removed, when the process was killed
-            self._server.ask(lambda client: client.delete_vector_name(self._name, name))
+            self._forget_vectors(name)
         self._server.ask(
             lambda client: client.create_vector_name(self._name, name, aspect_vectors(dim))
         )
@@ -438,8 +438,7 @@ class ServerCollection:
         if self._info.aspect(name) is None:
             return
         self._remember(*(aspect for aspect in self._info.aspects if aspect.name != name))
-        gone = vector_name(name)
-        self._server.ask(lambda client: client.delete_vector_name(self._name, gone))
+        self._forget_vectors(vector_name(name))
 
     def lacking(self, aspect: str) -> Iterator[StoredContent]:
         """Contents with chunks that have no vector of an aspect, by content hash."""
@@ -475,6 +474,13 @@ class ServerCollection:
         """So that what is named is there: after adding, and before removing."""
         catalog.write_aspects(self._server, self._name, aspects)
         self._info = replace(self._info, aspects=aspects)
+
+    def _forget_vectors(self, name: str) -> None:
+        try:
+            self._server.ask(lambda client: client.delete_vector_name(self._name, name))
+        except CollectionError:  # it was done, and the answer got lost
+            if name in self._vector_names():
+                raise
 
     def _vector_names(self) -> set[str]:
         params = self._server.ask(lambda client: client.get_collection(self._name)).config.params

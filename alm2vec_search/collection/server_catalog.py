@@ -95,7 +95,7 @@ def describe(server: Server, name: str) -> Described:
     except (ValueError, TypeError, KeyError) as error:
         raise CollectionError(
             f"the collection {name} at {server.address.url} isn't one of alm2vec",
-            hint="name another index in ALM2VEC_COLLECTION",
+            hint="give the index another name: ALM2VEC_COLLECTION",
         ) from error
 
 
@@ -105,17 +105,19 @@ def make(server: Server, info: CollectionInfo, layout: ClusterLayout) -> str:
     One that somebody else is making right now, or left half made, is finished.
 
     Raises:
-        CollectionError: the alias can't be set.
+        CollectionError: something else has the name.
     """
     alias = server.address.alias
     name = name_of(alias, info)
     if server.ask(lambda client: client.collection_exists(alias)):
+        if (meanwhile := aliased(server)) is not None:  # somebody was quicker
+            return meanwhile
         raise CollectionError(
             f"{server.address.url} has a collection called {alias}, and it isn't one of alm2vec",
-            hint="name another index in ALM2VEC_COLLECTION",
+            hint="give the index another name: ALM2VEC_COLLECTION",
         )
     build(server, name, info, layout)
-    point_alias(server, name)
+    _set_alias(server, name)
     return name
 
 
@@ -134,7 +136,7 @@ def build(server: Server, name: str, info: CollectionInfo, layout: ClusterLayout
     if describe(server, name).info != info:
         raise CollectionError(
             f"the collection {name} at {server.address.url} was made by something else",
-            hint="name another index in ALM2VEC_COLLECTION, or delete that one",
+            hint="give the index another name: ALM2VEC_COLLECTION, or delete that one",
         )
     for field, index in indexes(server.features).items():
         _index(server, name, field, index)
@@ -163,16 +165,24 @@ def _create(server: Server, name: str, info: CollectionInfo, layout: ClusterLayo
     )
 
 
-def point_alias(server: Server, name: str) -> None:
-    """From here on the alias means this collection. Whoever asks finds the one or the other."""
+def _set_alias(server: Server, name: str) -> None:
+    """From here on there is an index."""
+    new = qdrant.CreateAlias(collection_name=name, alias_name=server.address.alias)
+    change = qdrant.CreateAliasOperation(create_alias=new)
+    server.ask(lambda client: client.update_collection_aliases([change]))
+
+
+def move_alias(server: Server, name: str) -> None:
+    """The alias means this collection from now on, in one step."""
     alias = server.address.alias
-    changes: list[qdrant.AliasOperations] = []
-    if aliased(server) is not None:
-        gone = qdrant.DeleteAlias(alias_name=alias)
-        changes.append(qdrant.DeleteAliasOperation(delete_alias=gone))
+    gone = qdrant.DeleteAliasOperation(delete_alias=qdrant.DeleteAlias(alias_name=alias))
     new = qdrant.CreateAlias(collection_name=name, alias_name=alias)
-    changes.append(qdrant.CreateAliasOperation(create_alias=new))
-    server.ask(lambda client: client.update_collection_aliases(changes))
+    changes: list[qdrant.AliasOperations] = [gone, qdrant.CreateAliasOperation(create_alias=new)]
+    try:
+        server.ask(lambda client: client.update_collection_aliases(changes))
+    except CollectionError:  # it was done, and the answer got lost
+        if aliased(server) != name:
+            raise
 
 
 def remove_alias(server: Server) -> None:
@@ -180,7 +190,11 @@ def remove_alias(server: Server) -> None:
     if aliased(server) is not None:
         gone = qdrant.DeleteAlias(alias_name=alias)
         change = qdrant.DeleteAliasOperation(delete_alias=gone)
-        server.ask(lambda client: client.update_collection_aliases([change]))
+        try:
+            server.ask(lambda client: client.update_collection_aliases([change]))
+        except CollectionError:  # it was done, and the answer got lost
+            if aliased(server) is not None:
+                raise
 
 
 def kept(server: Server) -> list[str]:

@@ -22,7 +22,7 @@ def build_engine(settings: Settings, *, observe: Callable[[int], None] = lambda 
     from alm2vec_search.wiring import build_encoder, build_judge, open_collection
 
     lender = Lender(lambda: open_collection(settings))
-    if settings.address is not None:  # others may use it meanwhile; its alias may be moved
+    if settings.server is not None:  # others may use it meanwhile; its alias may be moved
         lender = Lender(lambda: open_collection(settings), idle_s=60, renew_s=5)
     return Engine(
         lender,

@@ -11,8 +11,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="DIR|URL",
-        help="The index: a folder, or a Qdrant server, as http://localhost:6333. "
-        "[default: in your data folder]",
+        help="The index: a folder, or a Qdrant server. [default: in your data folder]",
     ),
 ]
 ModelOption = Annotated[

@@ -26,7 +26,7 @@ def list_(
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import printable, say
 
-    searches = SavedSearches(load_settings(store=store).folder).searches
+    searches = SavedSearches(load_settings(store=store).store_path).searches
     for name, saved in sorted(searches.items()):
         request = saved.request.model_dump(mode="json", exclude_defaults=True)
         if as_json:
@@ -63,7 +63,7 @@ def run(
     settings = load_settings(store=store, device=device)
     form = chosen_format(form, as_json=as_json)
     with open_collection(settings) as collection, data_for_a_pipe():
-        searches = SavedSearches(settings.folder)
+        searches = SavedSearches(settings.store_path)
         saved = searches.named(name)
         searcher = build_searcher(settings, collection, say)
         hits = saved.request.run(searcher, collection.info).hits
@@ -83,5 +83,5 @@ def forget(name: NameArgument, store: StoreOption = None) -> None:
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import say
 
-    SavedSearches(load_settings(store=store).folder).forget(name)
+    SavedSearches(load_settings(store=store).store_path).forget(name)
     say(f"forgot {name}")

@@ -292,7 +292,7 @@ def search(
             write_answer(answer.hits, form, query_id=request.asked.id, is_first=is_first)
             found += answer.hits
         if save is not None:
-            searches = SavedSearches(settings.folder)
+            searches = SavedSearches(settings.store_path)
             searches.save(save, requests[0])
             searches.named(save).see(found)
             searches.write()

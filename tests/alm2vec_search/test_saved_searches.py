@@ -76,8 +76,8 @@ class TestKept:
         assert (tmp_path / FILE).read_text() == text
 
     def test_where_nothing_can_be_written(self, tmp_path: Path) -> None:
-        searches = SavedSearches(tmp_path / "index")
-        (tmp_path / "index").touch()
+        searches = SavedSearches(tmp_path / "nowhere")
+        (tmp_path / "nowhere").touch()
         with pytest.raises(QueryError, match="can't be written: File exists"):
             searches.save("wet", REQUEST)
 

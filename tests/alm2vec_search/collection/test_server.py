@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from contract import (
     DIM,
@@ -18,10 +21,14 @@ from contract import (
     a_hash,
     a_place,
     axis,
+    chunks_of,
     keys,
     put,
     unit_vectors,
 )
+from pydantic import BaseModel
+from qdrant_client import models
+from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_standin import Fault, StandIn, local_client
 
 from alm2vec_search.addresses import ServerAddress
@@ -29,6 +36,19 @@ from alm2vec_search.collection import server as server_module
 from alm2vec_search.collection.base import SearchFilter
 from alm2vec_search.collection.server import ServerCollection, read_server_info
 from alm2vec_search.collection.server_connection import Patience, Server, connect
+from alm2vec_search.collection.server_errors import complaint_of, to_error
+from alm2vec_search.collection.server_filters import to_filter
+from alm2vec_search.collection.server_schema import ServerFeatures, codes, indexes, vectors
+from alm2vec_search.conditions import (
+    And,
+    Interval,
+    Manner,
+    Not,
+    NumberField,
+    Says,
+    Within,
+    WordField,
+)
 from alm2vec_search.domain import Aspect
 from alm2vec_search.errors import (
     CollectionError,
@@ -43,6 +63,7 @@ if TYPE_CHECKING:
 
 PHYSICAL = "alm2vec__small__3f2a90c1__10s-10s__g1"
 KEY = "correct-horse-battery"
+PUBLISHED = Path(__file__).with_name("qdrant_openapi.json")
 
 
 @pytest.fixture(autouse=True)
@@ -193,9 +214,8 @@ class TestTheCatalog:
         theirs = replace(address, alias="theirs")
         standin.client.create_collection("x", vectors_config={})
         standin.client.create_collection("theirs__x__g1", vectors_config={})
-        operation = server_module.catalog.qdrant.CreateAliasOperation(
-            create_alias={"collection_name": "x", "alias_name": "theirs"}
-        )
+        alias = models.CreateAlias(collection_name="x", alias_name="theirs")
+        operation = models.CreateAliasOperation(create_alias=alias)
         standin.client.update_collection_aliases([operation])
         with pytest.raises(CollectionError, match="isn't one of alm2vec"):
             ServerCollection.open(theirs)
@@ -227,6 +247,37 @@ class TestTheCatalog:
 
 
 class TestTheWire:
+    def test_every_call_is_one_of_qdrants_published_interface(
+        self, standin: StandIn, address: ServerAddress
+    ) -> None:
+        published = json.loads(PUBLISHED.read_text(encoding="utf-8"))["operations"]
+        with ServerCollection.create(address, INFO) as collection:
+            put(collection, 1, unit_vectors(3))
+            put(collection, 2, unit_vectors(3))
+            collection.nearest_contents(axis(0), limit=1)
+            collection.by_words("a", limit=1)
+            collection.embeddings(collection.nearest(axis(0), limit=1))
+            collection.set_places(a_hash(1), [a_place("/b.wav")])
+            collection.add_aspect(SPEAKER)
+            collection.put_aspect("speaker", a_hash(1), collection.chunks(a_hash(1)))
+            list(collection.lacking("speaker"))
+            collection.leave_mark()
+            collection.remove_aspect("speaker")
+            collection.delete(a_hash(1))
+        ServerCollection.drop(address)
+        # Named vectors of what is there came with 1.18; the excerpt is of before.
+        late = {
+            f"{m} /collections/{{collection_name}}/vectors/{{vector_name}}"
+            for m in ("PUT", "DELETE")
+        }
+        used = set(standin.operations())
+        assert used - late == set(published)
+        for seen in standin.seen:
+            if seen.operation not in late:
+                known = published[seen.operation]
+                assert seen.query.keys() <= set(known["query"]), seen.operation
+                assert (seen.body is None) == (known["body"] is None), seen.operation
+
     def test_indexes_come_before_points(self, standin: StandIn, address: ServerAddress) -> None:
         with ServerCollection.create(address, INFO) as collection:
             put(collection, 1, unit_vectors(2))
@@ -391,7 +442,7 @@ class TestWhatFails:
         if fault.delay_s and n > 1:
             pytest.skip("slow, and the same")
         with ServerCollection.create(address, INFO) as collection:
-            for path in ("PUT", "points$", "/points/query$", "payload$", "delete$"):
+            for path in ("points$", "/points/query$", "payload$", "delete$"):
                 standin.faults += [replace(fault, path=path)] * n
             put(collection, 1, unit_vectors(3))
             put(collection, 2, unit_vectors(2))
@@ -414,6 +465,55 @@ class TestWhatFails:
         assert not standin.faults
         assert len(standin.client.get_collections().collections) == 1
         assert read_server_info(address) == INFO
+
+    def test_what_was_done_and_not_answered_is_done(
+        self, standin: StandIn, address: ServerAddress
+    ) -> None:
+        """Asked again, a server may say that there is nothing of that name."""
+        lost = [Fault(is_done=True), Fault(status=404, text="no such thing")]
+        with ServerCollection.create(address, INFO) as collection:
+            collection.add_aspect(SPEAKER)
+            put(collection, 1, [axis(0)])
+            collection.put_aspect("speaker", a_hash(1), chunks_of([axis(1)]))
+            standin.faults += [replace(fault, path="/vectors/") for fault in lost]
+            collection.remove_aspect("speaker")
+            assert not standin.faults
+            collection.add_aspect(SPEAKER)
+            assert len(list(collection.lacking("speaker"))) == 1
+        standin.faults += [replace(fault, path="^/collections/aliases$") for fault in lost]
+        standin.faults.appendleft(Fault(status=503, path="^/collections$"))
+        standin.faults += [Fault(is_done=True, path=PHYSICAL)]
+        ServerCollection.drop(address)
+        assert not standin.client.get_aliases().aliases
+        assert not standin.client.get_collections().collections
+
+    def test_vectors_of_an_aspect_that_was_half_removed(
+        self, standin: StandIn, address: ServerAddress
+    ) -> None:
+        with ServerCollection.create(address, INFO) as collection:
+            collection.add_aspect(SPEAKER)
+            put(collection, 1, [axis(0)])
+            collection.put_aspect("speaker", a_hash(1), chunks_of([axis(1)]))
+            standin.faults.append(Fault(status=400, path="/vectors/"))
+            with pytest.raises(CollectionError, match="refuses"):
+                collection.remove_aspect("speaker")
+            collection.add_aspect(Aspect("speaker", "another question"))
+            assert collection.nearest(axis(1), limit=1, aspect="speaker") == []
+
+    def test_two_who_make_it_at_once_make_the_same(
+        self, standin: StandIn, address: ServerAddress
+    ) -> None:
+        def make() -> str:
+            with ServerCollection.open_or_create(address, INFO) as collection:
+                put(collection, 1, unit_vectors(3))
+                return collection.name
+
+        with ThreadPoolExecutor(4) as pool:
+            names = {made.result() for made in [pool.submit(make) for _ in range(4)]}
+        assert names == {PHYSICAL}
+        assert len(standin.client.get_collections().collections) == 1
+        with ServerCollection.open(address) as collection:
+            assert collection.count() == 3
 
     @pytest.mark.parametrize("fault", [Fault(status=503, text="overloaded"), Fault()])
     def test_what_does_not_pass_is_told(
@@ -587,3 +687,83 @@ class TestAddresses:
         assert one.folder_name == ServerAddress.parse("http://BOX/", api_key="x").folder_name
         assert one.folder_name != replace(one, alias="other").folder_name
         assert one.folder_name != ServerAddress("http://box:6335").folder_name
+
+
+def said(value: Any) -> Any:
+    """Without what is empty, which gRPC and JSON write differently."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, dict):
+        if value == {"type": "bm25"}:
+            return True
+        return {key: said(inner) for key, inner in value.items() if inner != []}
+    return [said(inner) for inner in value] if isinstance(value, list) else value
+
+
+class TestGrpc:
+    """Without a server that speaks it: what we send has a form there, and failures are met."""
+
+    def test_what_is_made_survives_the_translation(self) -> None:
+        features = ServerFeatures()
+        config = codes(features)
+        there = RestToGrpc.convert_quantization_config(config)
+        assert GrpcToRest.convert_quantization_config(there) == config
+        config = vectors(DIM, features)
+        assert (
+            GrpcToRest.convert_vectors_config(RestToGrpc.convert_vectors_config(config)) == config
+        )
+        for index in indexes(features).values():
+            there = RestToGrpc.convert_payload_schema_params(index)
+            back = GrpcToRest.convert_payload_schema_params(there)
+            assert said(back) == said(index)
+
+    def test_what_is_asked_survives_the_translation(self) -> None:
+        where = SearchFilter(
+            under=Path("/a"),
+            contents=frozenset({a_hash(1), a_hash(2)}),
+            condition=And(
+                (
+                    Within(NumberField.DURATION, Interval(least=0.5)),
+                    Not(Within(NumberField.RATE, Interval(most=8000))),
+                    Says(WordField.TAG, Manner.CONTAINS, "rain"),
+                )
+            ),
+        )
+        asked = to_filter(where, ServerFeatures())
+        there = RestToGrpc.convert_filter(asked)
+        back = GrpcToRest.convert_filter(there)
+        assert said(back) == said(asked)
+        words = models.TextQuery(text="rain")
+        assert GrpcToRest.convert_query(RestToGrpc.convert_query(words)) == words
+
+    def test_nobody_there(self) -> None:
+        with closing(socket.socket()) as unused:
+            unused.bind(("127.0.0.1", 0))
+            address = ServerAddress.parse(f"grpc://127.0.0.1:{unused.getsockname()[1]}")
+            with pytest.raises(CollectionUnavailable, match="can't be reached"):
+                ServerCollection.open(address)
+
+    @pytest.mark.parametrize(
+        ("code", "kind", "says"),
+        [
+            (grpc.StatusCode.UNAUTHENTICATED, CollectionUnavailable, "asks for a key"),
+            (grpc.StatusCode.NOT_FOUND, CollectionNotFound, "no index in"),
+            (grpc.StatusCode.INVALID_ARGUMENT, CollectionError, r"refuses \(400\): it is so"),
+            (grpc.StatusCode.DEADLINE_EXCEEDED, CollectionUnavailable, "can't be reached"),
+        ],
+    )
+    def test_failures(self, code: grpc.StatusCode, kind: type[CollectionError], says: str) -> None:
+        class Failed(grpc.RpcError, grpc.Call):  # as its stubs raise them
+            def code(self) -> grpc.StatusCode:
+                return code
+
+            def details(self) -> str:
+                return "it is so"
+
+            initial_metadata = trailing_metadata = is_active = None
+            time_remaining = cancel = add_callback = None
+
+        error = to_error(complaint_of(Failed()), ServerAddress("http://box:6333"))
+        assert type(error) is kind
+        with pytest.raises(kind, match=says):
+            raise error

@@ -54,11 +54,12 @@ def migrate(
     from alm2vec_search.errors import ConfigError
     from alm2vec_search.settings import load_settings
     from alm2vec_search.terminal import counted, say
+    from alm2vec_search.wiring import sole_writer
 
     settings = load_settings(
         store=store, model=model, device=device, window_s=window_s, hop_s=hop_s
     )
-    address = settings.address
+    address = settings.server
     if address is None:
         raise ConfigError(
             f"{settings.store_name} is a folder, and only an index on a server can be migrated",
@@ -73,7 +74,8 @@ def migrate(
         with ServerCollection.open(address) as current:
             say(f"deleted {counted(current.drop_others(), 'collection')}")
         return
-    report = _fill(settings, address, quiet=quiet)
+    with sole_writer(settings):
+        report = _fill(settings, address, quiet=quiet)
     if report.missing:
         for path, reason in report.missing[:SHOWN]:
             say(f"missing: {path}: {reason}")
