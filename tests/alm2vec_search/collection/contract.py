@@ -341,6 +341,15 @@ class CollectionContract:
             found = keys(collection.nearest_contents(axis(0), limit=limit))
             assert found == [(number, 0.0) for number in range(limit)]
 
+    def test_the_first_of_many_equal_chunks_stands_for_its_content(
+        self, collection: Collection
+    ) -> None:
+        for number in (1, 2, 3):
+            chunks = chunks_of([axis(number)] * 12)
+            collection.upsert(a_content(number), [a_place()], chunks[::-1])
+        found = collection.nearest_contents(axis(2) + 0.5 * axis(1), limit=2)
+        assert keys(found) == [(2, 0.0), (1, 0.0)]
+
     def test_scores_are_cosines(self, collection: Collection) -> None:
         put(collection, 1, unit_vectors(60))
         for vector in unit_vectors(60):
