@@ -629,6 +629,13 @@ class CollectionContract:
         put(collection, 1, unit_vectors(3))
         assert collection.count() == 7
 
+    def test_one_content(self, collection: Collection) -> None:
+        put(collection, 1, unit_vectors(3))
+        put(collection, 2, unit_vectors(2, seed=1))
+        assert collection.content(a_hash(3)) is None
+        [one, other] = [collection.content(a_hash(number)) for number in (1, 2)]
+        assert [one, other] == list(collection.contents())
+
     def test_contents(self, collection: Collection) -> None:
         for number in (3, 1, 2):
             put(collection, number, unit_vectors(number), paths=[f"/{number}.wav"])

@@ -342,7 +342,7 @@ class TestTheWire:
     def test_a_long_file_goes_in_parts_that_all_wait(
         self, standin: StandIn, address: ServerAddress
     ) -> None:
-        with ServerCollection.create(address, INFO) as collection:
+        with ServerCollection.create(replace(address, timeout_s=60), INFO) as collection:
             put(collection, 1, unit_vectors(600))
         puts = [
             s for s in standin.seen if s.operation == "PUT /collections/{collection_name}/points"

@@ -578,7 +578,7 @@ def test_hostile_uploads(tmp_path: Path, own_temporary_folder: Path, trap: Trap)
     bombs = {outcome for name, outcome in outcomes.items() if name.startswith("bomb")}
     assert bombs == {"UploadTooLong"}
     assert n_children() == children
-    assert process.num_fds() == descriptors
+    assert process.num_fds() <= descriptors  # other tests' may have been closed meanwhile
     assert list(own_temporary_folder.iterdir()) == []
     assert not trap.sprung()
     # What two sounds of ten minutes take at once may stay with the allocator. All that were sent
