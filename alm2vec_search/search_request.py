@@ -34,7 +34,9 @@ class Answer:
 
     @property
     def way(self) -> str | None:
-        """For people: which way an instruction went, if there was one."""
+        """For people: which way an instruction went, if there was one and something was found."""
+        if not self.hits:
+            return None
         if self.aspect is not None:
             return f"by the aspect {self.aspect.name}: {self.aspect.instruction}"
         if any(hit.reembedded for hit in self.hits):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from alm2vec_search.domain import Embeddings, Samples, Waveform
 
@@ -19,10 +19,13 @@ NOTES_HZ = {"low": 200.0, "middle": 1000.0, "high": 4000.0}
 
 @dataclass(frozen=True, slots=True)
 class FakeEncoder:
-    """Hears where the energy of a sound lies, and knows the words low, middle and high.
+    """Hears where the energy of a sound lies, and knows the words low, middle and high, or others.
 
     Small, quick and deterministic; `text` without one of its words lands anywhere, but always at
     the same place. It builds itself, so that it can stand for the factory of an encoder, too.
+
+    Args:
+        notes_hz: the words it knows, and the tone that each of them means.
     """
 
     fingerprint: str = "fake-float32"
@@ -30,6 +33,7 @@ class FakeEncoder:
     device: str = "cpu"
     sampling_rate: int = 16_000
     embedding_dim: int = BANDS
+    notes_hz: Mapping[str, float] = field(default_factory=lambda: NOTES_HZ, hash=False)
 
     def build(self) -> FakeEncoder:
         return self
@@ -70,7 +74,8 @@ class FakeEncoder:
     def _words(self, text: str | None, instruction: str) -> Samples:
         if not text:
             return np.zeros(self.embedding_dim, dtype=np.float32)
-        heard = [tone(hz, 0.5, self.sampling_rate) for word, hz in NOTES_HZ.items() if word in text]
+        meant_hz = {hz for word, hz in self.notes_hz.items() if word in text}
+        heard = [tone(hz, 0.5, self.sampling_rate) for hz in sorted(meant_hz)]
         if heard:
             return self._spectrum(np.sum(heard, axis=0, dtype=np.float32))
         seed = hashlib.sha256(f"{instruction}\0{text}".encode()).digest()

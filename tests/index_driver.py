@@ -61,16 +61,19 @@ class CountingEncoder:
 class Index:
     """A store in a folder, and what one does with it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, encoder: FakeEncoder | None = None, *, chunking: Chunking = CHUNKING
+    ) -> None:
         self.folder = folder
-        self.encoder = CountingEncoder()
+        self.encoder = CountingEncoder(encoder or FakeEncoder())
+        self.chunking = chunking
         self.progress: Progress = NoProgress()
 
     @contextmanager
     def open(self) -> Iterator[tuple[EdgeCollection, Manifest]]:
         info = CollectionInfo(
             fingerprint=self.encoder.fingerprint,
-            chunking=CHUNKING.name,
+            chunking=self.chunking.name,
             embedding_dim=self.encoder.embedding_dim,
             model=self.encoder.name,
         )
@@ -94,7 +97,7 @@ class Index:
 
     def embed(self, units: Iterable[list[Job]]) -> Generator[Outcome | Advance]:
         for unit in units:
-            yield from embed_files(unit, self.encoder, CHUNKING)
+            yield from embed_files(unit, self.encoder, self.chunking)
 
     def remove(self, path: Path) -> int:
         with self.open() as (collection, manifest):

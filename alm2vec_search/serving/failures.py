@@ -38,6 +38,8 @@ STATUSES: tuple[tuple[type[errors.Alm2VecError], int], ...] = (
     (errors.CollectionError, 503),
     (errors.Alm2VecError, 500),
 )
+# Of those that are 503, what doesn't pass by itself: somebody has to do something first.
+LASTING = (errors.CollectionNotFound, errors.IncompatibleCollection, errors.ModelNotHere)
 RETRY_AFTER_S = 2
 INTERNAL = "InternalError"
 
@@ -48,7 +50,11 @@ def status_of(error: errors.Alm2VecError) -> int:
 
 def answer(error: errors.Alm2VecError) -> AsciiJSON:
     """The answer for an error of ours."""
-    return failure(status_of(error), type(error).__name__, str(error), error.hint)
+    status = status_of(error)
+    headers = {}
+    if status == 503 and not isinstance(error, LASTING):
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    return failure(status, type(error).__name__, str(error), error.hint, headers)
 
 
 def failure(
@@ -59,11 +65,8 @@ def failure(
     headers: Mapping[str, str] | None = None,
 ) -> AsciiJSON:
     """Any failure in the one shape."""
-    headers = dict(headers or {})
-    if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
     told = {"error": {"type": kind, "message": message, "hint": hint}}
-    return AsciiJSON(told, status_code=status, headers=headers)
+    return AsciiJSON(told, status_code=status, headers=dict(headers or {}))
 
 
 def answer_errors(app: FastAPI) -> None:

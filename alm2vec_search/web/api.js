@@ -137,18 +137,20 @@ export async function peaks(sound, stretch, calling) {
 }
 
 /**
- * Why an address that the browser could not use by itself can't be used.
+ * Asks for an address that the browser could not use by itself, as it gives no token and does not
+ * ask again where the server is busy.
  *
  * @param {string} address
- * @returns {Promise<ServerError | null>} null: the server would give it
+ * @param {Calling} [calling]
+ * @returns {Promise<boolean>} whether something was in its way that is not any more; rejects where
+ *   the server does not give it
  */
-export async function whyNot(address) {
-  try {
-    await call(address, { headers: { Range: "bytes=0-0" } });
-    return null;
-  } catch (error) {
-    return error instanceof ServerError ? error : new ServerError(String(error));
-  }
+export async function clearTheWay(address, calling) {
+  /** @type {RequestInit} */
+  const request = { headers: { Range: "bytes=0-0" }, cache: "no-store" };
+  if ((await send(address, { ...request, signal: calling?.signal })).ok) return false;
+  await call(address, request, calling);
+  return true;
 }
 
 /**

@@ -267,12 +267,12 @@ function empty() {
 }
 
 /** @param {import("./api.js").Status} told */
-function greet(told) {
-  const { index } = told;
-  if (index.chunks > 0) {
-    welcome.hidden = queries.asksSomething(form.read());
-    return;
-  }
+function greet({ index }) {
+  if (index.chunks > 0) welcome.hidden = queries.asksSomething(form.read());
+  else tellEmpty();
+}
+
+function tellEmpty() {
   notices.replaceChildren(
     h(
       "div",
@@ -329,7 +329,8 @@ function rounded(time_s) {
  * @returns {string}
  */
 function sentence(text) {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  const end = /[.?!]$/.test(text) ? "" : ".";
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${end}`;
 }
 
 function showKeys() {
@@ -355,12 +356,14 @@ async function start() {
   await useTokenOfAddress();
   askAddress();
   try {
-    server = await status();
+    server = await status({ onBusy: (wait_s) => progress.busy(wait_s) });
     describeServer(server);
     if (!queries.asksSomething(form.read())) greet(server);
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    if (!notices.childElementCount) notices.replaceChildren(errorPanel(error));
+    if (notices.childElementCount) return; // a search says the same
+    if (error.type === "CollectionNotFound") tellEmpty();
+    else notices.replaceChildren(errorPanel(error));
   }
 }
 

@@ -47,7 +47,9 @@ export class Player {
     this._audio.addEventListener("play", () => this._plays());
     this._audio.addEventListener("pause", () => listeners.onPlaying(false));
     this._audio.addEventListener("error", () => {
-      if (this._audio.getAttribute("src")) listeners.onFailure(address);
+      if (!this._audio.getAttribute("src")) return;
+      this._audio.pause(); // it would pass for playing
+      listeners.onFailure(address);
     });
 
     this._wave = WaveSurfer.create({
@@ -110,6 +112,11 @@ export class Player {
     await this._start();
   }
 
+  /** What failed, once more, from where it stood; unless something else was played since. */
+  async again() {
+    if (sounding === this && !this.isPlaying) await this._start();
+  }
+
   pause() {
     this._audio.pause();
   }
@@ -158,6 +165,7 @@ export class Player {
   }
 
   async _start() {
+    if (this._audio.error) this._reload();
     try {
       await this._wave.play();
     } catch (error) {
@@ -165,6 +173,13 @@ export class Player {
       if (!(error instanceof DOMException)) throw error;
       this._listeners.onPlaying(false);
     }
+  }
+
+  /** An audio element that failed once gives up; loading forgets where it stood. */
+  _reload() {
+    const time_s = this._wave.getCurrentTime();
+    this._audio.load();
+    this._wave.setTime(time_s);
   }
 
   _plays() {

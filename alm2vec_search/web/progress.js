@@ -46,9 +46,10 @@ export class Progress {
 
   /** @param {number} wait_s until the server is asked again */
   busy(wait_s) {
-    this.say(`The server is busy; asking again in ${Math.ceil(wait_s)} s.`);
+    const said = `The server is busy; asking again in ${Math.ceil(wait_s)} s.`;
+    this.say(said);
     setTimeout(() => {
-      if (!this._bar.hidden) this.say(this._doing);
+      if (this._status.textContent === said) this.say(this._bar.hidden ? "" : this._doing);
     }, wait_s * 1000);
   }
 

@@ -2,7 +2,7 @@
  * One sound to look at and listen to: waveform over spectrogram, a time axis, what plays it, and a
  * region to search with. Hits and the sound of the question are shown by it alike.
  */
-import { ServerError, addressOf, peaks, whyNot } from "./api.js";
+import { ServerError, addressOf, clearTheWay, peaks } from "./api.js";
 import { h } from "./dom.js";
 import { Player } from "./player.js";
 import { RegionEditor } from "./region_editor.js";
@@ -210,39 +210,55 @@ export class SoundView {
     const { stretch, seen } = this;
     const part = this._showsAll ? null : stretch;
     this._wave.setAttribute("aria-busy", "true");
+    this._message.textContent = "";
     try {
       const shape = await peaks(seen, part, { signal: this._gone.signal });
       if (this.stretch !== stretch) return; // turned on meanwhile
       this._picture.onload = () => (this._picture.hidden = false);
       this._picture.src = addressOf(seen, "spectrogram.png", part);
-      this.player = new Player(this._mount, seen, shape, stretch, part === null, seen.span.start_s, {
+      const player = new Player(this._mount, seen, shape, stretch, part === null, seen.span.start_s, {
         onPlaying: (playing) => this._setPlaying(playing),
         onTime: (time_s) => this._tellTime(time_s),
         onRegion: (region) => this._editor.show(region),
-        onFailure: (address) => void this._tellFailure(address),
+        onFailure: (address) => void this._retry(player, address),
       });
-      if (this._editor.region) this.player.mark(this._editor.region);
+      this.player = player;
+      if (this._editor.region) player.mark(this._editor.region);
     } catch (error) {
-      if (this._gone.signal.aborted) return;
-      this._say(error instanceof ServerError ? error : new ServerError(String(error)));
+      if (this._gone.signal.aborted || this.stretch !== stretch) return;
+      this._loading = null; // it may go better the next time
+      this._say(error);
     } finally {
       this._wave.removeAttribute("aria-busy");
     }
   }
 
-  /** @param {string} address */
-  async _tellFailure(address) {
-    this._setPlaying(false);
-    this._say((await whyNot(address)) ?? new ServerError("This browser can't play it."));
+  /**
+   * The browser could not play something: once what was in the way is gone, it may try again.
+   *
+   * @param {Player} player
+   * @param {string} address
+   */
+  async _retry(player, address) {
+    const onBusy = () => (this._message.textContent = "The server is busy; it is asked again.");
+    try {
+      if (!(await clearTheWay(address, { signal: this._gone.signal, onBusy })))
+        throw new ServerError("This browser can't play it.");
+      if (this.player === player) await player.again();
+    } catch (error) {
+      if (this.player === player) this._say(error);
+    }
   }
 
-  /** @param {ServerError} error */
+  /** @param {unknown} error */
   _say(error) {
-    this._message.textContent = plain([error.message, error.hint].filter(Boolean).join("; "));
+    const told = error instanceof ServerError ? [error.message, error.hint] : [String(error)];
+    this._message.textContent = plain(told.filter(Boolean).join("; "));
   }
 
   /** @param {boolean} playing */
   _setPlaying(playing) {
+    if (playing) this._message.textContent = "";
     this.element.classList.toggle("playing", playing);
     this._playButton.textContent = playing ? "Pause" : "Play";
   }

@@ -64,5 +64,5 @@ function askForToken() {
  */
 function told(error) {
   if (!(error instanceof ServerError)) return String(error);
-  return [error.message, error.hint].filter(Boolean).join(" ");
+  return [error.message, error.hint].filter(Boolean).join("; ");
 }

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import soundfile
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from index_driver import Index
     from starlette.types import ASGIApp
 
+    from alm2vec_search.domain import Encoder
     from alm2vec_search.serving.limits import Limits
 
 RATE = 16_000
@@ -41,13 +42,14 @@ class Server:
     library: Path
     index: Index
     home: Path
+    encoder: Encoder = field(default_factory=FakeEncoder)  # of questions
 
     def engine(
         self, *, observe: Callable[[int], None] = lambda n: None, idle_s: float = 0.5
     ) -> Engine:
         return Engine(
             Lender(lambda: EdgeCollection.open(self.index.folder), idle_s=idle_s),
-            load=lambda info: FakeEncoder(),
+            load=lambda info: self.encoder,
             judge=Judge,
             observe=observe,
         )
@@ -72,10 +74,11 @@ class Server:
 
 
 @contextmanager
-def running(app: ASGIApp) -> Iterator[str]:
-    """The server on loopback, over real connections: its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+def running(app: ASGIApp, port: int = 0) -> Iterator[str]:
+    """The server on loopback, over real connections: its address. Port 0 is any that is free."""
+    listening = socket.create_server(("127.0.0.1", port))
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -1,25 +1,25 @@
-"""A browser, a server over real sounds, and a page that may do nothing it should not.
-
-The page is tested against whatever stands at `base_url` and `token_url`.
-"""
+"""A browser, servers over real sounds, and a page that may do nothing it should not."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 import sounds
-from fake_server import Backend, serve
 from listening_page import ListeningPage
+from page_servers import TOKEN, index_of, server_over
+from served_index import Server, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from index_driver import Index
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -55,15 +55,49 @@ def sound_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def base_url(sound_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server over `sound_library`."""
-    yield from serve(Backend(sound_library, tmp_path_factory.mktemp("scratch")))
+def sound_index(sound_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    return index_of(sound_library, tmp_path_factory.mktemp("sounds") / "index")
 
 
 @pytest.fixture(scope="session")
-def token_url(sound_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One that wants the token `fake_server.TOKEN`."""
-    yield from serve(Backend(sound_library, tmp_path_factory.mktemp("scratch"), wants_token=True))
+def base_url(
+    sound_library: Path, sound_index: Index, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A server over `sound_library`."""
+    server = server_over(sound_library, sound_index, tmp_path_factory.mktemp("base"))
+    with running(server.app()) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def token_url(
+    sound_library: Path, sound_index: Index, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """One that wants the token `TOKEN`."""
+    server = server_over(sound_library, sound_index, tmp_path_factory.mktemp("token"))
+    with running(server.app(token=TOKEN)) as url:
+        yield url
+
+
+@pytest.fixture
+def serve(sound_library: Path, sound_index: Index, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Starts one of the test's own over the same sounds: `serve(limits=..., encoder=...)` is its
+    address."""
+    with ExitStack() as servers:
+
+        def start(encoder: Any = None, **how: Any) -> str:
+            server = server_over(sound_library, sound_index, tmp_path / "served", encoder)
+            return servers.enter_context(running(server.app(**how)))
+
+        yield start
+
+
+@pytest.fixture
+def farm(library: Path, index: Index, tmp_path: Path) -> Server:
+    """A library of one sound, and its index, for a test to do with as it likes."""
+    sounds.write(library / "dog.wav", sounds.bursts(3.0, sounds.DOG_HZ))
+    index.run(library)
+    return Server(library, index, tmp_path / "home", sounds.NamingEncoder())
 
 
 @dataclass

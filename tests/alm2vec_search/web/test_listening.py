@@ -24,6 +24,9 @@ def test_words_find_sounds(listening: ListeningPage) -> None:
     expect(hit.locator(".folder")).to_have_text("library / animals")
     expect(hit.locator(".verdict")).to_have_text("strong")
     assert hit.locator(".verdict .on").count() == 3
+    expect(hit.locator(".tag")).to_have_text("farm")
+    hit.get_by_text("1 copy").click()
+    expect(hit.locator(".copies")).to_contain_text("backup/farm.wav")
     assert "10 answers to “dog barking”" in listening.status
     assert listening.page.locator("#status").get_attribute("role") == "status"
     assert "dog barking" in listening.page.title()
@@ -267,7 +270,7 @@ def test_why(listening: ListeningPage) -> None:
         hit.get_by_text("Why").click()
     assert asked(told)["explain"] is True
     expect(hit.locator(".why")).to_contain_text("the sound as it was indexed")
-    expect(hit.locator(".heard li").first).to_contain_text("Animal")
+    expect(hit.locator(".heard li").first).to_contain_text("Dog")
     asked_again: list[str] = []
     listening.page.on("request", lambda r: asked_again.append(r.url))
     listening.hit(1).get_by_text("Why").click()  # came along
