@@ -1,4 +1,4 @@
-"""Real servers for the page: the store, the pipeline and the decoders are real, the model is not."""
+"""Real servers for the page: store, pipeline and decoders are real, the model is not."""
 
 from __future__ import annotations
 

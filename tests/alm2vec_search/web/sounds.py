@@ -4,7 +4,6 @@ and an encoder that knows some of them by name."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from alm2vec_search.domain import Label, Waveform
 from alm2vec_search.testing import FakeEncoder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray

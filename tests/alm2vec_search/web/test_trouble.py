@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from index_driver import Index
 from listening_page import ListeningPage
 from page_servers import TOKEN, HeldEncoder
 from playwright.sync_api import expect
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Behaviour
+    from index_driver import Index
     from playwright.sync_api import Locator, Page
 
 
@@ -182,7 +182,7 @@ class TestSounds:
         (farm.library / "dog.wav").unlink()
         with running(farm.app()) as url:
             hit = ListeningPage(page, url).open().ask("dog")
-            expect(message(hit)).to_contain_text("dog.wav: No such file")
+            expect(message(hit)).to_contain_text("dog.wav: no such file")
             expect(message(hit)).to_contain_text("; alm2vec index brings the index up to date")
 
     def test_a_file_that_was_changed(self, page: Page, farm: Server, behaviour: Behaviour) -> None:
