@@ -45,13 +45,13 @@ def embeddings_routes(engine: Engine, gate: Gate, sounds: Sounds) -> APIRouter:
         inputs = [_input(item) for item in _listed(body)]
 
         def work() -> tuple[str, Embeddings]:
-            encoder = engine.encoder()
-            _require_its_own(body, encoder)
-            heard = [
-                None if item.audio is None else sounds.decode(item.audio, encoder.sampling_rate)
-                for item in inputs
-            ]
-            return encoder.name, _encode(encoder, body, inputs, heard)
+            with engine.encoder() as encoder:
+                _require_its_own(body, encoder)
+                heard = [
+                    None if item.audio is None else sounds.decode(item.audio, encoder.sampling_rate)
+                    for item in inputs
+                ]
+                return encoder.name, _encode(encoder, body, inputs, heard)
 
         model, vectors = await gate(work)
         data = [

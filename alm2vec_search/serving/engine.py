@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 LIBRARIES_S = 60.0  # how long it is believed which libraries there are
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Loaded:
     """A model with what judges by it."""
 
     encoder: BatchingEncoder
     judge: Judge
+    n_users: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,14 @@ class Status:
     info: CollectionInfo
     n_chunks: int
     libraries: tuple[Path, ...]
-    loaded: Loaded
+    encoder: BatchingEncoder  # for what it says of itself
 
 
 class Engine:
     """Answers many threads from one model and one index.
 
-    The model is loaded when it is first needed, and anew where the index was made by another since.
+    The model is loaded when it is first needed. Where the index was made by another since, that is
+    loaded beside it, and the old one is put away when nobody who asked before uses it any more.
 
     Args:
         lend: gives the open collection.
@@ -67,8 +70,10 @@ class Engine:
         self._load = load
         self._make_judge = judge
         self._observe = observe
-        self._loading = threading.Lock()
-        self._loaded: Loaded | None = None
+        self._lock = threading.Lock()
+        self._models: dict[str, Loaded] = {}  # by fingerprint
+        self._loading: dict[str, threading.Lock] = {}
+        self._latest: str | None = None  # it stays, used or not
         self._copies = KnownCopies()
         self._libraries: tuple[float, int, tuple[Path, ...]] | None = None
 
@@ -79,8 +84,8 @@ class Engine:
             CollectionError: the index can't be opened.
             ModelError: the model can't be loaded.
         """
-        with self._lend() as collection:
-            self._model_of(collection.info).judge.everyday()
+        with self._lend() as collection, self._model(collection.info) as loaded:
+            loaded.judge.everyday()
 
     def search(self, choices: SearchChoices, ask: Callable[[int], Question]) -> Answer:
         """
@@ -92,18 +97,21 @@ class Engine:
             QueryError: the question can't be asked.
             CollectionError, ModelError: nothing can be asked now.
         """
-        with self._lend() as collection:
-            loaded = self._model_of(collection.info)
+        with self._lend() as collection, self._model(collection.info) as loaded:
             searcher = Searcher(loaded.encoder, collection, judge=loaded.judge, copies=self._copies)
             return choices.ask(searcher, collection.info, ask(searcher.sampling_rate))
 
-    def encoder(self) -> BatchingEncoder:
-        """
+    @contextmanager
+    def encoder(self) -> Iterator[BatchingEncoder]:
+        """The model of the index, until the end of the block.
+
         Raises:
             CollectionError, ModelError: there is none now.
         """
         with self._lend() as collection:
-            return self._model_of(collection.info).encoder
+            info = collection.info
+        with self._model(info) as loaded:
+            yield loaded.encoder
 
     def content(self, content_hash: str) -> StoredContent:
         """
@@ -126,31 +134,60 @@ class Engine:
         Raises:
             CollectionError, ModelError: nothing can be asked now.
         """
-        with self._lend() as collection:
+        with self._lend() as collection, self._model(collection.info) as loaded:
             return Status(
                 collection.info,
                 collection.count(),
                 self._libraries_of(collection),
-                self._model_of(collection.info),
+                loaded.encoder,
             )
 
     def close(self) -> None:
-        """Put the model away."""
-        with self._loading:
-            loaded, self._loaded = self._loaded, None
-        if loaded is not None:
+        """Put the models away."""
+        with self._lock:
+            models = list(self._models.values())
+            self._models.clear()
+        for loaded in models:
             loaded.encoder.close()
 
-    def _model_of(self, info: CollectionInfo) -> Loaded:
-        with self._loading:
-            outdated = self._loaded
-            if outdated is not None and outdated.encoder.fingerprint == info.fingerprint:
-                return outdated
+    @contextmanager
+    def _model(self, info: CollectionInfo) -> Iterator[Loaded]:
+        """The model that made a collection, which nobody puts away until the end of the block."""
+        loaded = self._taken(info.fingerprint) or self._load_for(info)
+        try:
+            yield loaded
+        finally:
+            with self._lock:
+                loaded.n_users -= 1
+                unused = self._take_out_unused()
+            for old in unused:
+                old.encoder.close()
+
+    def _load_for(self, info: CollectionInfo) -> Loaded:
+        """One loads it, and who wants it, too, waits; who uses another goes on meanwhile."""
+        with self._lock:
+            loading = self._loading.setdefault(info.fingerprint, threading.Lock())
+        with loading:
+            if (loaded := self._taken(info.fingerprint)) is not None:
+                return loaded
             encoder = batching(self._load(info), observe=self._observe)
-            self._loaded = Loaded(encoder, self._make_judge(encoder))
-            if outdated is not None:
-                outdated.encoder.close()
-            return self._loaded
+            loaded = Loaded(encoder, self._make_judge(encoder), n_users=1)
+            with self._lock:
+                self._models[info.fingerprint] = loaded
+                self._latest = info.fingerprint
+            return loaded
+
+    def _taken(self, fingerprint: str) -> Loaded | None:
+        with self._lock:
+            loaded = self._models.get(fingerprint)
+            if loaded is not None:
+                loaded.n_users += 1
+                self._latest = fingerprint
+            return loaded
+
+    def _take_out_unused(self) -> list[Loaded]:
+        old = [f for f, one in self._models.items() if not one.n_users and f != self._latest]
+        return [self._models.pop(fingerprint) for fingerprint in old]
 
     def _libraries_of(self, collection: Collection) -> tuple[Path, ...]:
         now, n_chunks = time.monotonic(), collection.count()

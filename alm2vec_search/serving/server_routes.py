@@ -64,7 +64,7 @@ def server_routes(
 
 
 def _told(status: Status, store: str, limits: Limits) -> dict[str, Any]:
-    encoder, info = status.loaded.encoder, status.info
+    encoder, info = status.encoder, status.info
     return {
         "version": version("alm2vec-search"),
         "model": {

@@ -101,7 +101,9 @@ class Sounds:
         Raises:
             UploadError: it can't be used.
         """
-        upload = self._sandbox.decode(data, self._engine.encoder().sampling_rate)
+        with self._engine.encoder() as encoder:
+            sampling_rate = encoder.sampling_rate
+        upload = self._sandbox.decode(data, sampling_rate)
         return self._uploads.add(upload), upload
 
     def decode(self, data_uri: str, sampling_rate: int) -> Waveform:
