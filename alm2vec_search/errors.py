@@ -30,8 +30,9 @@
     │   ├── UploadUnreadable            there is no sound in it that could be decoded
     │   ├── UploadTimedOut              decoding it took too long
     │   └── UploadsBusy                 too many are being decoded at the moment
-    └── TrainingError                   a training run that can't start, or can't go on
-        └── PairError                   a line of a file of pairs
+    ├── TrainingError                   a training run that can't start, or can't go on
+    │   └── PairError                   a line of a file of pairs
+    └── EvaluationError                 a measurement that can't be made, or reported
 
 An error says what happened (`str(error)`), to what (its fields), and what to do about it (`hint`).
 """
@@ -302,3 +303,7 @@ class PairError(TrainingError):
         super().__init__(f"{file}:{line}: {message}", hint=hint)
         self.file = file
         self.line = line
+
+
+class EvaluationError(Alm2VecError):
+    """A measurement can't be made, or a run of one can't be read or reported."""
