@@ -1,4 +1,4 @@
-"""What a measurement found, as a file: `alm2vec eval ... -o run.json` writes one, `report` reads them.
+"""What a measurement found, as a file: `alm2vec eval -o run.json` writes it, `report` reads it.
 
 Paths of sounds are relative to the file, so that a folder of runs and sounds can be moved as one.
 Shares are in [0, 1], places count from 0, times are in seconds.
@@ -7,7 +7,7 @@ Shares are in [0, 1], places count from 0, times are in seconds.
 from __future__ import annotations
 
 import os
-from datetime import datetime  # noqa: TC003 - pydantic reads it
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
