@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from alm2vec_search.errors import PairError
-from trainer.prepare.captions import caption_pairs, readable
+from trainer.pairs import AudioRef
+from trainer.prepare.captions import Captioned, all_pairs, readable
 from trainer.prepare.data_set import DataSet, relative_to
 from trainer.prepare.instructions import SOUND
 from trainer.prepare.report import Findings, PrepareReport
@@ -21,8 +22,6 @@ from trainer.prepare.writing import write_prepared
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from trainer.pairs import Pair
 
 SOURCE = "audiocaps"
 COLUMNS = {
@@ -79,9 +78,35 @@ def prepare(
     data = DataSet.open(source, audio)
     table = data.table(COLUMNS, split=split)
     findings = Findings()
-    clips = _clips(table, findings)
-    pairs = _pairs(clips, data, out, findings)
+    clips = _captioned(table, data, findings)
+    pairs = all_pairs(clips, relative_to(out), source=SOURCE, instructions=SOUND)
     return write_prepared(pairs, out, data=data, read=[table], findings=findings)
+
+
+def captioned(
+    source: Path, findings: Findings, *, audio: Path | None = None, split: Split = "test"
+) -> Iterator[Captioned]:
+    """The clips that are there, each with its captions.
+
+    Args:
+        source, audio, split: as for `prepare`.
+        findings: is told what is missing, once all was taken.
+
+    Raises:
+        TrainingError, PairError: as `prepare`.
+    """
+    data = DataSet.open(source, audio)
+    findings.set_aside += data.problems
+    return _captioned(data.table(COLUMNS, split=split), data, findings)
+
+
+def _captioned(table: Path, data: DataSet, findings: Findings) -> Iterator[Captioned]:
+    for clip in _clips(table, findings):
+        found = data.audio.find(*clip.file_names())
+        if sound := findings.only(found, clip.name, clip.where):
+            yield Captioned(
+                clip.name, AudioRef(path=sound), tuple(clip.captions), group=clip.youtube_id
+            )
 
 
 def _clips(table: Path, findings: Findings) -> Iterable[Clip]:
@@ -108,13 +133,3 @@ def _seconds(value: str, table: Path, line: int) -> int:
         raise PairError(
             f"start_time is no number of seconds: {value!r}", file=table, line=line
         ) from error
-
-
-def _pairs(clips: Iterable[Clip], data: DataSet, out: Path, findings: Findings) -> Iterator[Pair]:
-    relative = relative_to(out)
-    for clip in clips:
-        found = data.audio.find(*clip.file_names())
-        if sound := findings.only(found, clip.name, clip.where):
-            yield from caption_pairs(
-                clip.captions, relative(sound), clip=clip.name, source=SOURCE, instructions=SOUND
-            )

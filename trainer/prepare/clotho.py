@@ -11,8 +11,9 @@ import html
 import re
 from typing import TYPE_CHECKING, Literal
 
+from trainer.pairs import AudioRef
 from trainer.prepare.audio_files import without_suffix
-from trainer.prepare.captions import caption_pairs, readable
+from trainer.prepare.captions import Captioned, all_pairs, readable
 from trainer.prepare.data_set import DataSet, relative_to
 from trainer.prepare.instructions import SOUND
 from trainer.prepare.report import Findings, PrepareReport
@@ -22,8 +23,6 @@ from trainer.prepare.writing import write_prepared
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from trainer.pairs import Pair
 
 SOURCE = "clotho"
 COLUMNS = {"file_name": ("file_name",), "caption_1": ("caption_1",)}
@@ -49,12 +48,29 @@ def prepare(
     data = DataSet.open(source, audio)
     table = data.table(COLUMNS, split=split)
     findings = Findings()
-    pairs = _pairs(table, data, out, findings)
+    clips = _captioned(table, data, findings)
+    pairs = all_pairs(clips, relative_to(out), source=SOURCE, instructions=SOUND)
     return write_prepared(pairs, out, data=data, read=[table], findings=findings)
 
 
-def _pairs(table: Path, data: DataSet, out: Path, findings: Findings) -> Iterator[Pair]:
-    relative = relative_to(out)
+def captioned(
+    source: Path, findings: Findings, *, audio: Path | None = None, split: Split = "evaluation"
+) -> Iterator[Captioned]:
+    """The clips that are there, each with its captions.
+
+    Args:
+        source, audio, split: as for `prepare`.
+        findings: is told what is missing, once all was taken.
+
+    Raises:
+        TrainingError, PairError: as `prepare`.
+    """
+    data = DataSet.open(source, audio)
+    findings.set_aside += data.problems
+    return _captioned(data.table(COLUMNS, split=split), data, findings)
+
+
+def _captioned(table: Path, data: DataSet, findings: Findings) -> Iterator[Captioned]:
     for line, row in read_table(table, COLUMNS):
         where = f"{table}:{line}"
         name = row["file_name"].strip()
@@ -67,10 +83,5 @@ def _pairs(table: Path, data: DataSet, out: Path, findings: Findings) -> Iterato
                 findings.put_aside(where, f"caption {number} is blank")
         found = data.audio.find(name, html.unescape(name))  # rain&amp;storm.wav is rain&storm.wav
         if sound := findings.only(found, name, where):
-            yield from caption_pairs(
-                [caption for caption in captions if caption],
-                relative(sound),
-                clip=without_suffix(name),
-                source=SOURCE,
-                instructions=SOUND,
-            )
+            clip, said = without_suffix(name), tuple(filter(None, captions))
+            yield Captioned(clip, AudioRef(path=sound), said, group=clip)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from alm2vec_search.errors import PairError
 from trainer.pairs import AudioRef
 from trainer.prepare.audio_files import stem_of
-from trainer.prepare.captions import caption_pairs, readable
+from trainer.prepare.captions import Captioned, caption_pairs, readable
 from trainer.prepare.choices import ANYWHERE, IN_BRACKETS, ON_LINES, split_options
 from trainer.prepare.data_set import DataSet, relative_to
 from trainer.prepare.instructions import SPEECH
@@ -66,6 +66,37 @@ def prepare(
     return write_prepared(pairs, out, data=data, read=files, findings=findings)
 
 
+def questions(
+    source: Path, findings: Findings, *, audio: Path | None = None, split: Split = "test"
+) -> Iterator[Captioned]:
+    """The utterances of Part I that are there, each with the questions about it.
+
+    Args:
+        source, audio, split: as for `prepare`.
+        findings: is told what is missing, once all was taken.
+
+    Raises:
+        TrainingError, PairError: as `prepare`.
+    """
+    data = DataSet.open(source, audio)
+    findings.set_aside += data.problems
+    asked: dict[str, tuple[str, str, list[str]]] = {}  # clip → where, path, questions
+    for file in data.records(source, split=split):
+        for line, record in read_records(file):
+            path, kind = _kind(record, file, line)
+            if kind != "I":
+                continue
+            where, clip = f"{file}:{line}", stem_of(path)
+            if question := readable(record["question"]):
+                asked.setdefault(clip, (where, path, []))[2].append(question)
+            else:
+                findings.put_aside(where, "no question")
+    for clip, (where, path, texts) in asked.items():
+        if sound := findings.only(data.audio.find(path), clip, where):
+            speaker = clip.split("-", 1)[0]
+            yield Captioned(clip, AudioRef(path=sound), tuple(texts), group=speaker)
+
+
 def _pairs(
     files: Sequence[Path], data: DataSet, out: Path, part: Part | None, findings: Findings
 ) -> Iterator[Pair]:
@@ -101,7 +132,8 @@ def _part_one(
     if not question:
         findings.put_aside(where, "no question")
         return
-    yield from caption_pairs([question], sound, clip=clip, source=SOURCE, instructions=SPEECH)
+    audio = AudioRef(path=sound)
+    yield from caption_pairs([question], audio, clip=clip, source=SOURCE, instructions=SPEECH)
 
 
 def _part_two(
