@@ -6,11 +6,11 @@ ranks a whole pool, and *choice*, where each query has a few candidates of its o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from trainer.pairs import Side
     from trainer.prepare.report import SetAside
@@ -45,6 +45,21 @@ class RetrievalTask:
         if not all(self.relevant):
             raise ValueError(f"{self.name}: a query has no right document")
 
+    def of(self, queries: Sequence[int], documents: Sequence[int]) -> RetrievalTask:
+        """The same task with only these rows; each query needs a right document among them."""
+        row_of = {row: new for new, row in enumerate(documents)}
+        return replace(
+            self,
+            queries=tuple(self.queries[row] for row in queries),
+            documents=tuple(self.documents[row] for row in documents),
+            relevant=tuple(
+                frozenset(row_of[right] for right in self.relevant[row] if right in row_of)
+                for row in queries
+            ),
+            groups=tuple(self.groups[row] for row in queries),
+            domains=tuple(self.domains[row] for row in queries) if self.domains else (),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ChoiceTask:
@@ -74,6 +89,17 @@ class ChoiceTask:
             if len(choices) < 2 or not 0 <= right < len(choices):
                 raise ValueError(f"{self.name}: a question needs two choices, one of them right")
 
+    def of(self, queries: Sequence[int]) -> ChoiceTask:
+        """The same task with only these rows."""
+        return replace(
+            self,
+            queries=tuple(self.queries[row] for row in queries),
+            choices=tuple(self.choices[row] for row in queries),
+            right=tuple(self.right[row] for row in queries),
+            groups=tuple(self.groups[row] for row in queries),
+            domains=tuple(self.domains[row] for row in queries) if self.domains else (),
+        )
+
 
 Task = RetrievalTask | ChoiceTask
 
@@ -89,6 +115,7 @@ class EvaluationSet:
         pool: what the pool is, in words: `957 clips, 4,785 captions`.
         missing: clips that are listed, and have no file.
         set_aside: what else could not be used, and why.
+        notes: what a reader of the figures has to know.
     """
 
     key: str
@@ -96,7 +123,8 @@ class EvaluationSet:
     tasks: tuple[Task, ...]
     pool: str
     missing: tuple[str, ...] = ()
-    set_aside: tuple[SetAside, ...] = field(default=())
+    set_aside: tuple[SetAside, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def sides(self) -> Iterator[Side]:
         """All queries, documents and candidates, as often as they come up."""

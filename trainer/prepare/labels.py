@@ -6,8 +6,8 @@
     doors/slam.wav,heavy door slams shut
 
 A sound may have several rows; they needn't follow each other. Paths start at the csv's folder.
-More columns may be there: `start_s` and `end_s`, in seconds, for a stretch of a file, and `group` for
-what a sound was cut from, such as a recording or a speaker: measurements draw these anew.
+More columns may be there: `start_s` and `end_s`, in seconds, for a stretch of a file, and `group`
+for what a sound was cut from, such as a recording or a speaker: measurements draw these anew.
 """
 
 from __future__ import annotations

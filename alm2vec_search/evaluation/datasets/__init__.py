@@ -1,0 +1,1 @@
+"""The files that labelled sets come in → what is measured with."""
