@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+import alm2vec_search.evaluation.cli
 import indexer.cli
 import indexer.copy_cli
 import indexer.migrate_cli
@@ -51,6 +52,7 @@ app.command()(bench.bench)
 app.add_typer(saved.app, name="saved")
 app.add_typer(model.app, name="model")
 app.add_typer(trainer.cli.app, name="train")
+app.add_typer(alm2vec_search.evaluation.cli.app, name="eval")
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from alm2vec_search.audio import AUDIO_SUFFIXES
 from alm2vec_search.collection.edge import EdgeCollection
 from indexer.manifest import FILE, Manifest
-from indexer.notes import with_notes
+from indexer.notes import LISTS, with_notes
 from indexer.pipeline import IndexPipeline
 from indexer.shared_model import embed_with_one_model
 from indexer.walker import walk
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from indexer.chunker import Chunking
     from indexer.pipeline import IndexReport, Progress
     from indexer.workers import EncoderFactory
-
-LISTS = ("alm2vec-notes.csv", "alm2vec-notes.json")  # they are told of, too
 
 
 @dataclass(frozen=True, slots=True)

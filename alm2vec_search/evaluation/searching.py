@@ -126,8 +126,9 @@ class SearchedLibrary:
         """Rows of the pool that a hit stands for, those that it fits best first."""
         for path in (hit.path, *hit.copies):
             there = documents.get(self.library.sounds[path], [])
-            fits = [(-_fit(hit.span, ref), row) for row, ref in there]
-            yield from (row for fit, row in sorted(fits) if fit <= -OVERLAP)
+            fits = [(row, *_overlap(hit.span, ref)) for row, ref in there]
+            meant = [(-alike, row) for row, covered, alike in fits if covered >= OVERLAP]
+            yield from (row for _, row in sorted(meant))
 
 
 def _by_path(task: RetrievalTask) -> dict[Path, list[tuple[int, AudioRef]]]:
@@ -138,9 +139,10 @@ def _by_path(task: RetrievalTask) -> dict[Path, list[tuple[int, AudioRef]]]:
     return found
 
 
-def _fit(span: TimeSpan, ref: AudioRef) -> float:
-    """How much of the shorter of the two lies in the other; 1 where all of a file is meant."""
+def _overlap(span: TimeSpan, ref: AudioRef) -> tuple[float, float]:
+    """How much of the shorter of the two lies in the other, and of both together in both."""
     if ref.span is None:
-        return 1.0
+        return 1.0, 1.0  # all of the file is meant
     both_s = min(span.end_s, ref.span.end_s) - max(span.start_s, ref.span.start_s)
-    return both_s / min(span.duration_s, ref.span.duration_s)
+    either_s = span.duration_s + ref.span.duration_s - both_s
+    return both_s / min(span.duration_s, ref.span.duration_s), both_s / either_s
