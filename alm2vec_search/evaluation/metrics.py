@@ -129,13 +129,3 @@ def ranked_places(
             order = np.lexsort((is_right, -row))  # ties: the wrong ones first
             places = np.flatnonzero(is_right[order])
             yield Places(tuple(places.tolist()), len(own)), order
-
-
-def listed_places(listed: Sequence[int], relevant: Collection[int]) -> Places:
-    """Where the right documents lie in a list that needn't hold all of the pool.
-
-    >>> listed_places([7, 2, 5], {5, 8})
-    Places(places=(2,), num_right=2)
-    """
-    places = tuple(place for place, row in enumerate(listed) if row in relevant)
-    return Places(places, len(relevant))

@@ -1,8 +1,8 @@
 """The search that a user gets, measured: files are indexed and asked for as the commands do it.
 
 What is measured is everything between a file and a hit: decoding, chunks, the store, names and tags
-beside the sound, copies that are one hit, and what the limit cuts off. A hit stands for the
-documents of its file that it overlaps; a file that names itself in its path is found by that, so
+beside the sound, copies that are one hit, and what the limit cuts off. A hit stands for all
+documents of its file that it overlaps. A file that names itself in its path is found by that, so
 that each task is asked a second time by sound alone.
 """
 
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from alm2vec_search.domain import Clause, Query, Question, TimeSpan
 from alm2vec_search.errors import AudioError, EvaluationError
 from alm2vec_search.evaluation.measuring import retrieval_result
-from alm2vec_search.evaluation.metrics import Places, listed_places
+from alm2vec_search.evaluation.metrics import Places
 from alm2vec_search.evaluation.sets import RetrievalTask
 from alm2vec_search.search_request import SearchChoices
 from trainer.hearing import hear
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from alm2vec_search.domain import Hit
@@ -104,10 +104,8 @@ class SearchedLibrary:
         for query, right in zip(task.queries, task.relevant, strict=True):
             question = self._question(query)
             answer = choices.ask(self.searcher, self.library.collection.info, question)
-            listed: dict[int, None] = {}
-            for hit in answer.hits:
-                listed.update(dict.fromkeys(self._documents(hit, documents)))
-            yield listed_places(list(listed), right), list(listed)
+            hits = [list(self._documents(hit, documents)) for hit in answer.hits]
+            yield hit_places(hits, right), [rows[0] for rows in hits if rows]
 
     def _question(self, query: Side) -> Question:
         sound = None
@@ -129,6 +127,23 @@ class SearchedLibrary:
             fits = [(row, *_overlap(hit.span, ref)) for row, ref in there]
             meant = [(-alike, row) for row, covered, alike in fits if covered >= OVERLAP]
             yield from (row for _, row in sorted(meant))
+
+
+def hit_places(hits: Sequence[Sequence[int]], right: Collection[int]) -> Places:
+    """Where the right documents lie in a list of hits, each of which stands for some.
+
+    A hit that brings several right ones at once counts as one.
+
+    >>> hit_places([[7], [2, 5], [2]], {5, 2, 8})
+    Places(places=(1,), num_right=2)
+    """
+    places: list[int] = []
+    found: set[int] = set()
+    for place, rows in enumerate(hits):
+        if new := (set(rows) & set(right)) - found:
+            places.append(place)
+            found |= new
+    return Places(tuple(places), len(right) - len(found) + len(places))
 
 
 def _by_path(task: RetrievalTask) -> dict[Path, list[tuple[int, AudioRef]]]:
