@@ -98,6 +98,25 @@ class Question:
     wrong: Part
 
 
+@dataclass(frozen=True, slots=True)
+class SamePart:
+    """A scene, one with the same part in other company, and one with another part in the same."""
+
+    of: str  # "animal", "instrument", "voice"
+    scene: Waveform
+    right: Waveform
+    wrong: Waveform
+    source: str  # of the part
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is to come first for "dog barking, speaker is female", and four others."""
+
+    candidates: tuple[Waveform, ...]  # the right one is the first
+    source: str  # of the woman
+
+
 class Sounds:
     """What scenes are made of."""
 
@@ -215,6 +234,54 @@ def questions(sounds: Sounds, rng: Generator) -> Iterator[Question]:
         yield ask("background", scene, behind, voice)
 
 
+def same_parts(sounds: Sounds) -> Iterator[SamePart]:
+    """So many of each kind."""
+    rng = np.random.default_rng(SEED)
+    kinds = {
+        "animal": (sounds.of("animal"), sounds.of("instrument")),
+        "instrument": (sounds.of("instrument"), sounds.of("animal")),
+        "voice": (sounds.voices, sounds.of("animal", "instrument")),
+    }
+
+    def draw(parts: Sequence[Part]) -> Part:
+        return parts[int(rng.integers(len(parts)))]
+
+    def over(part: Part, company: Part) -> Waveform:
+        return mix(part, company, float(rng.uniform(-3, 3)))
+
+    for kind, (parts, companies) in kinds.items():
+        for _ in range(SCENES):
+            part, company = draw(parts), draw(companies)
+            other_company = draw([c for c in companies if c.name != company.name])
+            alike = [p for p in parts if p.name == part.name]
+            if part.is_voice:
+                alike = [p for p in alike if p.source != part.source]
+            right = over(draw(alike), other_company)
+            wrong = over(draw([p for p in parts if p.name != part.name]), company)
+            yield SamePart(kind, over(part, company), right, wrong, part.source)
+
+
+def trials(sounds: Sounds) -> Iterator[Trial]:
+    """Of the dog and the woman."""
+    rng = np.random.default_rng(SEED)
+    dogs = [part for part in sounds.of("animal") if part.name.startswith("dog")]
+    others = [part for part in sounds.of("animal") if not part.name.startswith("dog")]
+
+    def draw(parts: Sequence[Part]) -> Part:
+        return parts[int(rng.integers(len(parts)))]
+
+    for _ in range(TRIALS):
+        dog, woman, man = draw(dogs), draw(sounds.of("female")), draw(sounds.of("male"))
+        candidates = (
+            mix(woman, dog, 0.0),
+            mix(man, dog, 0.0),
+            mix(woman, draw(others), 0.0),
+            dog.waveform,
+            woman.waveform,
+        )
+        yield Trial(candidates, woman.source)
+
+
 # ---- measures ----
 
 
@@ -247,37 +314,16 @@ def measure_questions(sounds: Sounds, encoder: Encoder) -> list[Figure]:
 
 
 def measure_same_part(sounds: Sounds, encoder: Encoder) -> list[Figure]:
-    rng = np.random.default_rng(SEED)
-    kinds = {
-        "animal": (sounds.of("animal"), sounds.of("instrument")),
-        "instrument": (sounds.of("instrument"), sounds.of("animal")),
-        "voice": (sounds.voices, sounds.of("animal", "instrument")),
-    }
-
-    def draw(parts: Sequence[Part]) -> Part:
-        return parts[int(rng.integers(len(parts)))]
-
-    def over(part: Part, company: Part) -> Waveform:
-        return mix(part, company, float(rng.uniform(-3, 3)))
-
     figures = []
-    for kind, (parts, companies) in kinds.items():
-        scenes: list[tuple[Waveform, Waveform, Waveform]] = []
-        groups = []
-        for _ in range(SCENES):
-            part, company = draw(parts), draw(companies)
-            other_company = draw([c for c in companies if c.name != company.name])
-            alike = [p for p in parts if p.name == part.name]
-            if part.is_voice:
-                alike = [p for p in alike if p.source != part.source]
-            right = over(draw(alike), other_company)
-            wrong = over(draw([p for p in parts if p.name != part.name]), company)
-            scenes.append((over(part, company), right, wrong))
-            groups.append(part.source)
-        query, right, wrong = zip(*scenes, strict=True)
-        asked = [ASKED[kind][0]] * SCENES
-        plain = [embed_documents(encoder, sound) for sound in (query, right, wrong)]
-        told = [embed_scenes(encoder, sound, asked) for sound in (query, right, wrong)]
+    scenes_of: dict[str, list[SamePart]] = {}
+    for scene in same_parts(sounds):
+        scenes_of.setdefault(scene.of, []).append(scene)
+    for kind, scenes in scenes_of.items():
+        groups = [scene.source for scene in scenes]
+        roles = [[getattr(s, role) for s in scenes] for role in ("scene", "right", "wrong")]
+        asked = [ASKED[kind][0]] * len(scenes)
+        plain = [embed_documents(encoder, sound) for sound in roles]
+        told = [embed_scenes(encoder, sound, asked) for sound in roles]
         for how, (q, r, w) in {
             "not asked": plain,
             "asked of the query": (told[0], *plain[1:]),
@@ -310,26 +356,12 @@ def measure_voices(sounds: Sounds, encoder: Encoder) -> list[Figure]:
 
 
 def measure_dog_and_woman(sounds: Sounds, encoder: Encoder) -> Figure:
-    rng = np.random.default_rng(SEED)
-    dogs = [part for part in sounds.of("animal") if part.name.startswith("dog")]
-    others = [part for part in sounds.of("animal") if not part.name.startswith("dog")]
-
-    def draw(parts: Sequence[Part]) -> Part:
-        return parts[int(rng.integers(len(parts)))]
-
     query = encoder.encode_query(text=["dog barking, speaker is female"])[0]
     first, speakers = [], []
-    for _ in range(TRIALS):
-        dog, woman, man = draw(dogs), draw(sounds.of("female")), draw(sounds.of("male"))
-        candidates = [
-            mix(woman, dog, 0.0),
-            mix(man, dog, 0.0),
-            mix(woman, draw(others), 0.0),
-            dog.waveform,
-            woman.waveform,
-        ]
-        first.append(int((embed_documents(encoder, candidates) @ query).argmax()) == 0)
-        speakers.append(woman.source)
+    for trial in trials(sounds):
+        scores = embed_documents(encoder, trial.candidates) @ query
+        first.append(int(scores.argmax()) == 0)
+        speakers.append(trial.source)
     right = np.array(first)
     return figure("dog barking, speaker is female", "first of five", right, "trials", speakers)
 
