@@ -163,11 +163,16 @@ def asked_hard(folder: Folder, sounds: Sounds) -> Iterator[dict[str, Any]]:
 
 
 def same(folder: Folder, sounds: Sounds) -> Iterator[dict[str, Any]]:
+    """All three under the instruction, as `alm2vec search --instruction` hears the best again."""
     for scene in same_parts(sounds):
+        query, right, wrong = (
+            {"audio": folder.written(sound, "same"), "instruction": ASKED[scene.of][0]}
+            for sound in (scene.scene, scene.right, scene.wrong)
+        )
         yield triplet(
-            {"audio": folder.written(scene.scene, "same"), "instruction": ASKED[scene.of][0]},
-            {"audio": folder.written(scene.right, "same")},
-            [{"audio": folder.written(scene.wrong, "same")}],
+            query,
+            right,
+            [wrong],
             domain=scene.of,
             group=scene.source,
         )
