@@ -369,7 +369,7 @@ def _of_task(name: str, runs: Sequence[Reported]) -> Table:
     for metric, of in keys:
         figures = (_find(t, metric, None, of) if t else None for t in tasks)
         rows.append(Row(metric_name(metric, of), tuple(map(in_percent, figures)), ours=True))
-    return Table(capitalised(name), ("", *(r.label for r in runs)), tuple(rows))
+    return Table(capitalised(name), ("measure", *(r.label for r in runs)), tuple(rows))
 
 
 def _by_domain(name: str, runs: Sequence[Reported]) -> Table | None:
@@ -388,7 +388,7 @@ def _by_domain(name: str, runs: Sequence[Reported]) -> Table | None:
         figures = [_find(t, metric, domain, of) if t else None for t in tasks]
         cells = tuple(map(_with_size, figures))
         rows.append(Row(f"{domain}: {metric_name(metric, of)}", cells, ours=True))
-    columns = ("", *(r.label for r in runs))
+    columns = ("measure", *(r.label for r in runs))
     return Table(f"{capitalised(name)}, by domain", columns, tuple(rows))
 
 
