@@ -190,7 +190,7 @@ def mixture_of(run: str, task: TaskResult) -> Mixture:
         tuple(by_pair.get((w, f), Heat(w, f, "", "", level=0)) for f in labels) for w in labels
     )
     pairs = tuple(map(_heat, often[:MOST_PAIRS]))
-    return Mixture(capitalised(task.name), run, labels, cells, pairs, len(often) - len(pairs))
+    return Mixture(task.name, run, labels, cells, pairs, len(often) - len(pairs))
 
 
 def _heat(confusion: Confusion) -> Heat:
@@ -202,7 +202,7 @@ def _heat(confusion: Confusion) -> Heat:
 
 def _trouble(reported: Reported, task: TaskResult, report: Path) -> Trouble:
     worst = tuple(_worst(worst, task, reported.path, report) for worst in task.worst)
-    return Trouble(capitalised(task.name), reported.label, worst)
+    return Trouble(task.name, reported.label, worst)
 
 
 def _worst(worst: Worst, task: TaskResult, run: Path, report: Path) -> PageWorst:

@@ -346,7 +346,7 @@ def _overview(names: Sequence[str], runs: Sequence[Reported]) -> Table:
         if first is not None:
             found = (_find(t, first.metric, first.domain, first.of) if t else None for t in tasks)
             head = f"{name}: {metric_name(first.metric, first.of)}"
-            rows.append(Row(head, tuple(map(in_percent, found)), ours=True))
+            rows.append(Row(head, tuple(map(in_percent, found))))
     return Table("All tasks", ("task", *(r.label for r in runs)), tuple(rows))
 
 
@@ -368,7 +368,7 @@ def _of_task(name: str, runs: Sequence[Reported]) -> Table:
     ]
     for metric, of in keys:
         figures = (_find(t, metric, None, of) if t else None for t in tasks)
-        rows.append(Row(metric_name(metric, of), tuple(map(in_percent, figures)), ours=True))
+        rows.append(Row(metric_name(metric, of), tuple(map(in_percent, figures))))
     return Table(capitalised(name), ("measure", *(r.label for r in runs)), tuple(rows))
 
 
@@ -387,7 +387,7 @@ def _by_domain(name: str, runs: Sequence[Reported]) -> Table | None:
     for domain, metric, of in keys:
         figures = [_find(t, metric, domain, of) if t else None for t in tasks]
         cells = tuple(map(_with_size, figures))
-        rows.append(Row(f"{domain}: {metric_name(metric, of)}", cells, ours=True))
+        rows.append(Row(f"{domain}: {metric_name(metric, of)}", cells))
     columns = ("measure", *(r.label for r in runs))
     return Table(f"{capitalised(name)}, by domain", columns, tuple(rows))
 
