@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from alm2vec_search.evaluation.report_sections import Cell, Row, Section, Table
 
 INTRODUCTION = (
-    "All figures are in percent. Ours are bold, with their 95 % interval where it was measured; "
-    "– is what is not known, or was not measured."
+    "All figures are in percent, with their 95 % interval where it was measured. Beside published "
+    "ones, ours are bold. – is what is not known, or was not measured."
 )
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&#$]|(?<![^\W_])_|_(?![^\W_])")
 

@@ -101,7 +101,7 @@ def test_runs_stand_side_by_side() -> None:
     one = run("labels", "mine", labels())
     other = run("labels", "mine", retrieval("audio to text"), model="other")
     first, second = only(one, other).tables
-    assert (first.title, first.columns) == ("Text to audio", ("", "small", "other"))
+    assert (first.title, first.columns) == ("Text to audio", ("measure", "small", "other"))
     assert texts(first, "R@1") == ["60.0", NOT_KNOWN]
     assert texts(first, "mAP@10, mean over labels") == ["55.0", NOT_KNOWN]
     assert texts(first, "queries") == ["40", NOT_KNOWN]
