@@ -157,16 +157,15 @@ def _chart(name: str, runs: Sequence[Reported]) -> Chart | None:
         return None
     most = max(len(curve.recalls) for curve in curves)
     ks = tuple(k for k in TICKS if k <= most)
-    rows = tuple(
-        (
-            curve.label,
-            tuple(f"{100 * r:.1f}" for k in ks for r in curve.recalls[k - 1 : k] or [1.0]),
-        )
-        for curve in curves
-    )
+    rows = tuple((curve.label, tuple(_at(curve, k) for k in ks)) for curve in curves)
     picture = draw_curves(curves, most, f"{capitalised(name)}: recall at k, in percent, over k")
     legend = tuple((draw_sample(i), curve.label) for i, curve in enumerate(curves))
     return Chart(capitalised(name), picture, legend, ks, rows)
+
+
+def _at(curve: Curve, k: int) -> str:
+    """In percent; beyond the end of a smaller pool as at its end."""
+    return f"{100 * curve.recalls[min(k, len(curve.recalls)) - 1]:.1f}"
 
 
 def _curves(name: str, runs: Sequence[Reported]) -> Iterator[Curve]:
