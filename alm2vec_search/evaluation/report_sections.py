@@ -28,7 +28,7 @@ MANY_TASKS = 3  # from so many on, a table of all tasks comes first
 FAMILIES = {"r": "R", "p": "P", "ndcg": "nDCG", "map": "mAP", "mrr": "MRR"}
 KINDS = {
     "vectors": "vectors, each query against the whole pool",
-    "search": "the whole search: an index, and its answers",
+    "search": "the whole search",
     "answers": "answers of a model that writes",
     "mteb": "by MTEB",
 }
