@@ -1,9 +1,7 @@
-"""A browser, servers over real sounds, and a page that may do nothing it should not."""
+"""Servers over real sounds, and a page that may do nothing it should not."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,29 +20,7 @@ if TYPE_CHECKING:
     from index_driver import Index
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDE = {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        why = (
-            f"the page needs a browser to be tested in: none of {', '.join(BROWSERS)} is installed"
-        )
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-    if os.geteuid() == 0:
-        flags.append("--no-sandbox")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
