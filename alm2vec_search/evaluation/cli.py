@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from alm2vec_search.commands.options import DeviceOption, TrustOption
+from alm2vec_search.evaluation.report_cli import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -292,6 +293,9 @@ def labels(
         trust_remote_code=trust_remote_code,
     )
     _measure(lambda: read(file, audio=audio, name=name), how)
+
+
+app.command()(report)
 
 
 @dataclass(frozen=True)
