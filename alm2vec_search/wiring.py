@@ -117,9 +117,9 @@ class EncoderSpec:
         """
         if self.health_folder is None:
             return
-        from alm2vec_search.model.health import file_name, kept
+        from alm2vec_search.model.health import kept
 
-        health = kept(self.health_folder / file_name(self.fingerprint, self.device))
+        health = kept(self.health_folder / self._health_name(self.fingerprint))
         if health is not None:
             self._warn_of(health)
 
@@ -129,7 +129,7 @@ class EncoderSpec:
         Raises:
             ModelError: it isn't there, or can't be loaded or examined.
         """
-        from alm2vec_search.model.health import examine, file_name, forget, keep
+        from alm2vec_search.model.health import examine, forget, keep
 
         encoder = self._load()
         try:
@@ -137,16 +137,16 @@ class EncoderSpec:
         except Exception as error:
             raise ModelError(f"{self.model} can't be examined: {one_line(error)}") from error
         if self.health_folder is not None:
-            path = self.health_folder / file_name(encoder.fingerprint, self.device)
+            path = self.health_folder / self._health_name(encoder.fingerprint)
             forget(path)
             keep(health, path)
         return health
 
     def _look_at(self, encoder: Encoder, folder: Path) -> None:
         """An examination that fails must not keep anyone from an encoder that may do for them."""
-        from alm2vec_search.model.health import examine, file_name, keep, kept
+        from alm2vec_search.model.health import examine, keep, kept
 
-        path = folder / file_name(encoder.fingerprint, self.device)
+        path = folder / self._health_name(encoder.fingerprint)
         health, is_news = kept(path), False
         try:
             if health is None:
@@ -158,6 +158,11 @@ class EncoderSpec:
             return
         if is_news or not self.is_one_of_many:
             self._warn_of(health)
+
+    def _health_name(self, fingerprint: str) -> str:
+        from alm2vec_search.model.health import file_name
+
+        return file_name(fingerprint, self.device, self.batch_size)
 
     def _warn_of(self, health: Health) -> None:
         for complaint in health.complaints():

@@ -247,13 +247,14 @@ def _largest(values: Vectors) -> float | None:
     return float(values.max()) if values.size else None
 
 
-def file_name(fingerprint: str, device: str) -> str:
-    """A file's name for what was found of an encoder on a kind of device.
+def file_name(fingerprint: str, device: str, batch_size: int | None) -> str:
+    """A file's name for what was found of an encoder, as it is run.
 
-    >>> file_name("0f3a9c-bfloat16", "cuda:1")
-    '0f3a9c-bfloat16-cuda-1.json'
+    >>> file_name("0f3a9c-bfloat16", "cuda:1", None)
+    '0f3a9c-bfloat16-cuda-any-1.json'
     """
-    return f"{fingerprint}-{device.partition(':')[0]}-{EXAMINATION}.json"
+    kind = device.partition(":")[0]
+    return f"{fingerprint}-{kind}-{batch_size or 'any'}-{EXAMINATION}.json"
 
 
 def kept(path: Path) -> Health | None:

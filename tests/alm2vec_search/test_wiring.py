@@ -276,7 +276,7 @@ class TestHealth:
         self, ill: EncoderSpec, warnings: Callable[[], list[str]]
     ) -> None:
         assert ill.health_folder is not None
-        path = ill.health_folder / health.file_name(ill.fingerprint, "cpu")
+        path = ill.health_folder / health.file_name(ill.fingerprint, "cpu", None)
         health.keep(spec(dtype="float32").examine(), path)
         ill.build()
         assert warnings() == []  # by what is kept, it is well

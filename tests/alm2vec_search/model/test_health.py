@@ -370,7 +370,7 @@ def change(
 class TestKeeping:
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        return tmp_path / "not" / "there" / file_name("0f-float32", "cpu")
+        return tmp_path / "not" / "there" / file_name("0f-float32", "cpu", None)
 
     @pytest.fixture
     def health(self) -> Health:
@@ -409,10 +409,11 @@ class TestKeeping:
         assert kept(path) is None
         forget(path)
 
-    def test_each_encoder_and_kind_of_device_has_a_file(self) -> None:
+    def test_each_encoder_has_a_file_for_each_way_to_run_it(self) -> None:
         names = {
-            file_name(fingerprint, device)
+            file_name(fingerprint, device, batch_size)
             for fingerprint in ("0f-float32", "0f-bfloat16")
             for device in ("cpu", "cuda:0", "cuda:1")
+            for batch_size in (None, 1, 11)
         }
-        assert len(names) == 4
+        assert len(names) == 2 * 2 * 3
