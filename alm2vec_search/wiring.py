@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from alm2vec_search.errors import CollectionError, ModelNotHere
+from alm2vec_search.errors import CollectionError, ModelError, ModelNotHere, one_line
 from alm2vec_search.model.hub import BUNDLED, Layout, dtype_of, find_model
 from alm2vec_search.model.licences import licence_note
 from alm2vec_search.model.repositories import Repository
@@ -16,16 +16,20 @@ from alm2vec_search.settings import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from alm2vec_search.addresses import ServerAddress
     from alm2vec_search.collection.base import Collection, CollectionInfo
     from alm2vec_search.domain import Encoder
+    from alm2vec_search.model.health import Health
     from alm2vec_search.model.hub import ModelFiles
     from alm2vec_search.search import Searcher
     from alm2vec_search.settings import Settings
     from alm2vec_search.verdicts import Judge
 
 MOST_FETCHES = 2  # an adapter, and its base
+
+log = logging.getLogger("alm2vec_search")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class EncoderSpec:
     batch_size: int | None  # None is what suits the device
     num_threads: int | None  # of torch, for one operation; None leaves it alone
     trust_remote_code: bool = False
+    health_folder: Path | None = None  # of what examinations found; None: nothing is examined
+    is_one_of_many: bool = False  # others build the same, and what is wrong is said once
 
     @property
     def files(self) -> ModelFiles:
@@ -55,7 +61,7 @@ class EncoderSpec:
         """Of the vectors it would make."""
         files = self.files
         if files.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
-            return self.build().embedding_dim  # nothing that could be read says it
+            return self._load().embedding_dim  # nothing that could be read says it
         return files.embedding_dim
 
     @property
@@ -84,12 +90,85 @@ class EncoderSpec:
 
             require_device(self.device)
 
+    @property
+    def for_workers(self) -> EncoderSpec:
+        """For processes that build it side by side, after the one that starts them has asked
+        `warn_if_ill`: of them, only who examines a model first says what is wrong with it."""
+        return replace(self, is_one_of_many=True)
+
     def build(self) -> Encoder:
-        """Load the model.
+        """Load the model, and warn where its vectors can't be searched by.
+
+        It is examined when it is loaded for the first time; later loads warn of what was found.
 
         Raises:
             ModelError: it isn't there, or can't be loaded.
         """
+        encoder = self._load()
+        if self.health_folder is not None:
+            self._look_at(encoder, self.health_folder)
+        return encoder
+
+    def warn_if_ill(self) -> None:
+        """Warn of what was found before, without loading the model.
+
+        Raises:
+            ModelError: there is no such model, or its files can't be read.
+        """
+        if self.health_folder is None:
+            return
+        from alm2vec_search.model.health import kept
+
+        health = kept(self.health_folder / self._health_name(self.fingerprint))
+        if health is not None:
+            self._warn_of(health)
+
+    def examine(self) -> Health:
+        """Load the model and examine it anew, whatever was found before.
+
+        Raises:
+            ModelError: it isn't there, or can't be loaded or examined.
+        """
+        from alm2vec_search.model.health import examine, forget, keep
+
+        encoder = self._load()
+        try:
+            health = examine(encoder)
+        except Exception as error:
+            raise ModelError(f"{self.model} can't be examined: {one_line(error)}") from error
+        if self.health_folder is not None:
+            path = self.health_folder / self._health_name(encoder.fingerprint)
+            forget(path)
+            keep(health, path)
+        return health
+
+    def _look_at(self, encoder: Encoder, folder: Path) -> None:
+        """An examination that fails must not keep anyone from an encoder that may do for them."""
+        from alm2vec_search.model.health import examine, keep, kept
+
+        path = folder / self._health_name(encoder.fingerprint)
+        health, is_news = kept(path), False
+        try:
+            if health is None:
+                health = examine(encoder)
+                is_news = keep(health, path)
+        except Exception as error:
+            if not self.is_one_of_many:
+                log.warning("%s can't be examined: %s", self.model, one_line(error))
+            return
+        if is_news or not self.is_one_of_many:
+            self._warn_of(health)
+
+    def _health_name(self, fingerprint: str) -> str:
+        from alm2vec_search.model.health import file_name
+
+        return file_name(fingerprint, self.device, self.batch_size)
+
+    def _warn_of(self, health: Health) -> None:
+        for complaint in health.complaints():
+            log.warning("%s is ill: %s", self.model, complaint)
+
+    def _load(self) -> Encoder:
         import torch
 
         if self.num_threads is not None:
@@ -146,6 +225,7 @@ def encoder_spec(settings: Settings, existing: CollectionInfo | None = None) -> 
         # one. A large model has the machine for itself.
         num_threads=1 if device == "cpu" and not files.is_large else None,
         trust_remote_code=settings.trust_remote_code,
+        health_folder=settings.home / "health",
     )
 
 
@@ -279,9 +359,7 @@ def _server(settings: Settings) -> ServerAddress | None:
 
 @cache  # once for each server
 def _warn_of_open_key(url: str) -> None:
-    logging.getLogger("alm2vec_search").warning(
-        "the key for %s goes over the network as it is; use https", url
-    )
+    log.warning("the key for %s goes over the network as it is; use https", url)
 
 
 def build_encoder(

@@ -225,6 +225,7 @@ def _run(
         fetch_model(settings.model, say)
     making = made_by(settings, anew=rebuild)
     making.spec.require_device()
+    making.spec.warn_if_ill()
     manifest_path = settings.store_path / FILE
     with sole_writer(settings):
         if rebuild:
@@ -248,7 +249,7 @@ def _run(
                 collection,
                 manifest,
                 walk=walk,
-                embed=partial(embed, factory=making.spec),
+                embed=partial(embed, factory=making.spec.for_workers),
                 progress=progress,
             )
             report = pipeline.run(roots, retry_skipped=retry_skipped)
@@ -256,7 +257,7 @@ def _run(
                 fill_aspect(
                     collection,
                     aspect,
-                    factory=making.spec,
+                    factory=making.spec.for_workers,
                     embed=lambda units, factory: embed(units, factory=factory),
                     progress=progress,
                 )

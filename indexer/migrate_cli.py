@@ -100,6 +100,7 @@ def _fill(settings: Settings, address: ServerAddress, *, quiet: bool) -> Migrati
     if settings.model is not None:
         fetch_model(settings.model, say)
     making = made_by(settings, anew=False)
+    making.spec.warn_if_ill()
     with (
         ServerCollection.open(address) as old,
         ServerCollection.open_beside(address, making.info) as new,
@@ -113,13 +114,15 @@ def _fill(settings: Settings, address: ServerAddress, *, quiet: bool) -> Migrati
             chunking=making.chunking,
             n_workers=settings.workers or making.spec.num_workers,
         )
-        report = fill(old, new, embed=partial(embed, factory=making.spec), progress=progress)
+        report = fill(
+            old, new, embed=partial(embed, factory=making.spec.for_workers), progress=progress
+        )
         for aspect in old.info.aspects:
             new.add_aspect(aspect)
             filled = fill_aspect(
                 new,
                 aspect,
-                factory=making.spec,
+                factory=making.spec.for_workers,
                 embed=lambda units, factory: embed(units, factory=factory),
                 progress=progress,
             )

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alm2vec_search.commands.options import DeviceOption
+from alm2vec_search.commands.options import DeviceOption, TrustOption
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from alm2vec_search.model.health import Health, SideHealth
     from alm2vec_search.model.hub import ModelFiles
+    from alm2vec_search.wiring import EncoderSpec
 
 NAMES = (
     "A model is named by `small`, which comes with the package; by its folder; or by owner/name of "
@@ -79,6 +81,35 @@ def info(
         print(json.dumps(record, indent=2))
     else:
         print_info(record)
+
+
+@app.command()
+def check(
+    name: NameArgument,
+    device: DeviceOption = None,
+    trust_remote_code: TrustOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Load a model, and see whether its vectors can be searched by.
+
+    A few unlike texts and sounds are embedded: they must not all become the same vector, nor one
+    that is no number, and what becomes of one must not depend on what is embedded with it. The exit
+    code is 1 where they do. Any command that loads a model for the first time does the same, and
+    warns. How well a model ranks is another question, which this doesn't answer.
+    """
+    from alm2vec_search.settings import load_settings
+    from alm2vec_search.wiring import encoder_spec
+
+    settings = load_settings(model=name, device=device, trust_remote_code=trust_remote_code)
+    spec = encoder_spec(settings)
+    spec.require_device()
+    health = spec.examine()
+    if as_json:
+        print(json.dumps(_health_record(spec, health), indent=2))
+    else:
+        _print_rows(_health_rows(spec, health))
+    if health.complaints():
+        raise typer.Exit(1)
 
 
 def usable() -> Iterator[ModelFiles]:
@@ -152,7 +183,7 @@ def _parts(files: ModelFiles, dtype: str) -> dict[str, Any]:
 
 def print_info(record: dict[str, Any]) -> None:
     """A line for each fact, its name and a tab before it."""
-    from alm2vec_search.terminal import printable, size
+    from alm2vec_search.terminal import size
 
     rows: list[tuple[str, object]] = [
         ("name", record["name"]),
@@ -184,9 +215,69 @@ def print_info(record: dict[str, Any]) -> None:
             ("memory", _memory(record)),
         ]
     rows.append(("runs on", f"{record['device']} ({record['device_name']}), {record['dtype']}"))
+    _print_rows(rows)
+
+
+def _print_rows(rows: Sequence[tuple[str, object]]) -> None:
+    from alm2vec_search.terminal import printable
+
     width = max(len(name) for name, _ in rows)
     for name, fact in rows:
         print(f"{name:{width}}\t{printable(str(fact))}")
+
+
+def _health_record(spec: EncoderSpec, health: Health) -> dict[str, Any]:
+    """What `check` found, as JSON has it."""
+    from dataclasses import asdict
+
+    from alm2vec_search.model.health import ALIKE_LIMIT, LENGTH_LIMIT
+
+    limits = {
+        "alike": ALIKE_LIMIT,
+        "batch_drift": health.drift_limit,
+        "length_error": LENGTH_LIMIT,
+    }
+    return {
+        "name": spec.model,
+        "fingerprint": spec.fingerprint,
+        "device": spec.device,
+        **asdict(health),
+        "limits": limits,
+        "complaints": health.complaints(),
+    }
+
+
+def _health_rows(spec: EncoderSpec, health: Health) -> list[tuple[str, object]]:
+    """What `check` found, and what is to be thought of it."""
+    gap = health.modality_gap
+    return [
+        ("name", spec.model),
+        ("runs on", f"{spec.device}, {health.dtype}"),
+        *_side_rows("texts", health.texts, health.drift_limit),
+        *_side_rows("sounds", health.sounds, health.drift_limit),
+        ("mean text and mean sound", "not known" if gap is None else f"cosine {gap:.3f}"),
+        *(("not taken", refusal) for refusal in health.refusals),
+        *([("ill", complaint) for complaint in health.complaints()] or [("well", "yes")]),
+    ]
+
+
+def _side_rows(name: str, side: SideHealth | None, drift_limit: float) -> list[tuple[str, object]]:
+    from alm2vec_search.model.health import ALIKE_LIMIT
+
+    if side is None:
+        return []
+    alike: object = "not known"
+    if side.alike is not None:
+        alike = f"cosine {side.alike:.3f} on average (limit {ALIKE_LIMIT:g}), "
+        alike += f"{side.most_alike:.3f} at most"
+    drift: object = "not known"
+    if side.batch_drift is not None:
+        drift = f"{side.batch_drift:.2g} of cosine at most (limit {drift_limit:g})"
+    return [
+        (f"unlike {name}", alike),
+        (f"{name} alone, or with others", drift),
+        (f"{name} without direction", f"{side.not_finite + side.zero} of {side.vectors}"),
+    ]
 
 
 def _memory(record: dict[str, Any]) -> str:

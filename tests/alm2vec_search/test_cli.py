@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import soundfile
+from ill_models import deaf
 from index_driver import write_tone
 
 from alm2vec_search.model.hub import BUNDLED_FOLDER
@@ -541,6 +542,20 @@ class TestProcesses:
             first.wait()
         assert second.returncode == 3
         assert f"is in use by alm2vec index {library} (process {first.pid})" in second.stderr
+
+    def test_an_ill_model_is_warned_of_once_a_run(self, library: Path, tmp_path: Path) -> None:
+        for place in range(20):
+            write_tone(library / f"{place}.wav", "low", duration_s=1 + place)
+        model = deaf(tmp_path / "deaf")
+        index = [*ALM2VEC, "index", str(library), "--model", str(model), "--workers", "2"]
+
+        for more in ([], ["--rebuild", "--aspect", "speaker=Who is speaking?"]):
+            done = subprocess.run([*index, *more], capture_output=True, text=True, check=False)
+
+            assert done.returncode == 0, done.stderr
+            warned = [line for line in done.stderr.splitlines() if "is ill" in line]
+            assert len(warned) == 1, done.stderr
+            assert warned[0].startswith(f"{model} is ill: unlike sounds are all but the same to it")
 
     def test_ctrl_c_leaves_a_usable_index(self, library: Path, alm2vec: CommandLine) -> None:
         for i in range(200):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from huggingface_hub import constants
+from ill_models import deaf
 from safetensors.numpy import load_file, save_file
 
 from alm2vec_search.model.hub import BUNDLED_FOLDER, find_model
@@ -217,6 +218,72 @@ class TestInfo:
         assert answer.err.startswith("error: the device cuda:99 can't be used: ")
 
 
+class TestCheck:
+    def test_of_the_bundled_model(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec("model", "check", "small")
+
+        assert (answer.exit_code, answer.err) == (0, "")
+        rows = [line.split("\t") for line in answer.out.splitlines()]
+        assert len({len(name) for name, _ in rows}) == 1
+        facts = {name.strip(): fact for name, fact in rows}
+        assert list(facts) == [
+            "name",
+            "runs on",
+            "unlike texts",
+            "texts alone, or with others",
+            "texts without direction",
+            "unlike sounds",
+            "sounds alone, or with others",
+            "sounds without direction",
+            "mean text and mean sound",
+            "well",
+        ]
+        assert facts["texts without direction"] == "0 of 9"
+
+    def test_as_json(self, alm2vec: CommandLine) -> None:
+        answer = alm2vec("model", "check", "small", "--json")
+
+        assert (answer.exit_code, answer.err) == (0, "")
+        record = json.loads(answer.out)
+        assert record["fingerprint"] == find_model("small").fingerprint(record["dtype"])
+        assert (record["name"], record["device"]) == ("small", "cpu")
+        for side in ("texts", "sounds"):
+            assert record[side]["alike"] < record[side]["most_alike"] < record["limits"]["alike"]
+            assert record[side]["batch_drift"] < record["limits"]["batch_drift"]
+            assert record[side]["length_error"] < record["limits"]["length_error"]
+        assert -1 < record["modality_gap"] < 1
+        assert (record["complaints"], record["refusals"]) == ([], [])
+
+    def test_of_one_that_is_ill(self, alm2vec: CommandLine, tmp_path: Path) -> None:
+        name = deaf(tmp_path / "deaf")
+
+        human, machine = alm2vec("model", "check", name), alm2vec("model", "check", name, "--json")
+
+        assert (human.exit_code, machine.exit_code) == (1, 1)
+        assert (human.err, machine.err) == ("", "")
+        (complaint,) = json.loads(machine.out)["complaints"]
+        assert complaint.startswith("unlike sounds are all but the same to it, with a cosine of 1.")
+        label, said = human.out.splitlines()[-1].split("\t")
+        assert (label.strip(), said) == ("ill", complaint)
+
+    @pytest.mark.parametrize(
+        ("words", "error"),
+        [
+            (["missing"], "error: no model is called missing\nhint: use small, "),
+            (
+                ["owner/x"],
+                "error: owner/x isn't on this machine\nhint: alm2vec model pull owner/x ",
+            ),
+            (["small", "--device", "cuda:99"], "error: the device cuda:99 can't be used: "),
+        ],
+    )
+    def test_of_what_is_not_there(self, alm2vec: CommandLine, words: list[str], error: str) -> None:
+        answer = alm2vec("model", "check", *words)
+
+        assert (answer.exit_code, answer.out) == (3, "")
+        assert answer.err.startswith(error)
+
+
 class TestPull:
     @pytest.mark.parametrize("name", ["small", "./owner/name", "st:small", "a/b/c", "owner/name@"])
     def test_only_names_of_a_hub(self, alm2vec: CommandLine, name: str) -> None:
@@ -237,6 +304,8 @@ class TestPull:
         )
 
 
-@pytest.mark.parametrize("words", [["pull"], ["info"], ["info", "a", "b"], ["list", "a"], ["drop"]])
+@pytest.mark.parametrize(
+    "words", [["pull"], ["info"], ["info", "a", "b"], ["check"], ["list", "a"], ["drop"]]
+)
 def test_usage(alm2vec: CommandLine, words: list[str]) -> None:
     assert alm2vec("model", *words).exit_code == 2
