@@ -1,7 +1,7 @@
 """The command `alm2vec`: mounts the commands, and gives every error its exit code.
 
 0    done
-1    ran, but found a problem: files that couldn't be read
+1    ran, but found a problem: files that couldn't be read, a model that is ill
 2    wrong usage or input
 3    set-up: no index, an index of another model, a model that can't be loaded
 130  interrupted

@@ -386,8 +386,9 @@ def _by_search(
     made = made_by(settings, anew=True)
     made.spec.require_device()
     made.spec.say_where(say)
+    made.spec.warn_if_ill()
     making = Making(
-        factory=made.spec,
+        factory=made.spec.for_workers,
         info=made.info,
         chunking=made.chunking,
         n_workers=settings.workers or made.spec.num_workers,
