@@ -1,7 +1,8 @@
 """The sounds of mteb's data sets, by our own decoders.
 
 `datasets` decodes by torchcodec, and mteb resamples by torchaudio. Neither is needed here: while
-`our_decoders` lasts, a row's sound is a `StoredSound`, which is decoded when somebody looks into it.
+`our_decoders` lasts, a row's sound is a `StoredSound`, which is decoded when somebody looks into
+it.
 """
 
 from __future__ import annotations

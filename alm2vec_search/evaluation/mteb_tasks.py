@@ -1,0 +1,177 @@
+"""Which of mteb's tasks are about sounds, and finding one by its name."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from alm2vec_search.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mteb import AbsTask
+
+MAEB_BENCHMARK = "MAEB(v1)"
+# Words and a sound in one query, as in "like this, but with rain", and sounds to find.
+AUDIO_TEXT_TO_AUDIO = (
+    "ACMComposedAudioRetrieval",
+    "CLDAT2ARetrieval",
+    "ClothoMomentRetrieval",
+    "MMEditAT2ARetrieval",
+    "SpeechEditAcousticRetrieval",
+)
+TEXT_TO_AUDIO = (
+    "AudioCapsT2ARetrieval",
+    "AudioSetStrongT2ARetrieval.v2",
+    "CASTELLAAMRRetrieval.v2",
+    "ClothoT2ARetrieval.v2",
+    "CMUArcticT2ARetrieval.v2",
+    "CommonVoiceMini17T2ARetrieval",
+    "CommonVoiceMini21T2ARetrieval",
+    "EmoVDBT2ARetrieval.v2",
+    "FGMCapsT2ARetrieval",
+    "FleursT2ARetrieval.v2",
+    "GigaSpeechT2ARetrieval.v2",
+    "GoogleSVQT2ARetrieval",
+    "HiFiTTST2ARetrieval.v2",
+    "IncompeBenchLenientRetrieval",
+    "IncompeBenchStrictRetrieval",
+    "JamAltLyricT2ARetrieval",
+    "JLCorpusT2ARetrieval",
+    "LASST2ARetrieval.v2",
+    "LibriTTST2ARetrieval.v2",
+    "LPMusicCapsMTTT2ARetrieval",
+    "MACST2ARetrieval.v2",
+    "MusicCapsT2ARetrieval",
+    "SongDescriberT2ARetrieval",
+    "SoundDescsT2ARetrieval",
+    "SpokenSQuADT2ARetrieval",
+)
+AUDIO_TO_TEXT = (
+    "AudioCapsA2TRetrieval",
+    "AudioSetStrongA2TRetrieval.v2",
+    "CLDA2TRetrieval",
+    "ClothoA2TRetrieval.v2",
+    "CMUArcticA2TRetrieval.v2",
+    "CommonVoiceMini17A2TRetrieval",
+    "CommonVoiceMini21A2TRetrieval",
+    "EmoVDBA2TRetrieval.v2",
+    "FGMCapsA2TRetrieval",
+    "FleursA2TRetrieval.v2",
+    "GigaSpeechA2TRetrieval.v2",
+    "GoogleSVQA2TRetrieval",
+    "HiFiTTSA2TRetrieval.v2",
+    "JamAltLyricA2TRetrieval",
+    "JLCorpusA2TRetrieval",
+    "LASSA2TRetrieval.v2",
+    "LibriTTSA2TRetrieval.v2",
+    "LPMusicCapsMTTA2TRetrieval",
+    "MACSA2TRetrieval.v2",
+    "MusicCapsA2TRetrieval",
+    "SongDescriberA2TRetrieval",
+    "SoundDescsA2TRetrieval",
+)
+# What the benchmark of this name is made of.
+MAEB = (
+    "BeijingOpera",
+    "BirdCLEF",
+    "ClothoT2ARetrieval",
+    "CommonLanguageAgeDetection",
+    "CommonVoiceMini21T2ARetrieval",
+    "CREMA_D",
+    "CREMA_DClustering",
+    "CREMADPairClassification",
+    "FleursT2ARetrieval",
+    "FSD2019Kaggle",
+    "GigaSpeechT2ARetrieval",
+    "GTZANAudioReranking",
+    "GTZANGenre",
+    "IEMOCAPGender",
+    "JamAltArtistA2ARetrieval",
+    "JamAltLyricA2TRetrieval",
+    "MACST2ARetrieval",
+    "MInDS14",
+    "MridinghamTonic",
+    "NMSQAPairClassification",
+    "RavdessZeroshot",
+    "SIBFLEURS",
+    "SpeechCommandsZeroshotv0.02",
+    "SpokenSQuADT2ARetrieval",
+    "UrbanSound8KT2ARetrieval",
+    "VehicleSoundClustering",
+    "VoxCelebSA",
+    "VoxPopuliAccentPairClassification",
+    "VoxPopuliGenderClustering",
+    "VoxPopuliLanguageID",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTask:
+    """A task of mteb's, as `--list` shows it."""
+
+    name: str
+    type: str  # of mteb: Any2AnyRetrieval, AudioClassification, ...
+    category: str  # from what to what: t2a, a2t, at2a, a2c, ...
+
+
+def listed_tasks() -> list[ListedTask]:
+    """All that are named here, by kind and name."""
+    names = dict.fromkeys((*AUDIO_TEXT_TO_AUDIO, *TEXT_TO_AUDIO, *AUDIO_TO_TEXT, *MAEB))
+    tasks = []
+    for name in names:
+        metadata = find_task(name).metadata
+        tasks.append(ListedTask(name, str(metadata.type), str(metadata.category or "")))
+    return sorted(tasks, key=lambda task: (task.type, task.category, task.name))
+
+
+def find_task(name: str) -> AbsTask:
+    """A task by the name that mteb has for it.
+
+    Raises:
+        EvaluationError: there is none, or it has more to it than words and sounds.
+    """
+    with _quiet():
+        import mteb
+
+        try:
+            task = mteb.get_task(name)
+        except KeyError as error:
+            raise EvaluationError(f"mteb has no task {name}", hint=_near(name)) from error
+    kinds = [str(kind) for kind in task.metadata.modalities]
+    if set(kinds) - {"audio", "text"}:
+        raise EvaluationError(
+            f"{name} is about {' and '.join(kinds)}; our models take words and sounds",
+            hint="alm2vec eval mteb --list shows tasks that they can do",
+        )
+    return task
+
+
+def _near(name: str) -> str:
+    from mteb.get_tasks import _TASKS_REGISTRY
+
+    by_small_letters = {known.lower(): known for known in _TASKS_REGISTRY}
+    near = difflib.get_close_matches(name.lower(), by_small_letters, n=3)
+    if near:
+        return "did you mean " + " or ".join(by_small_letters[known] for known in near) + "?"
+    return "alm2vec eval mteb --list shows those about sounds"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What mteb has to say of a task, that it is in beta or that there is a later one, comes twice:
+    as a warning, and in its log. Runs have it in their notes."""
+    log: Any = logging.getLogger("mteb")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
