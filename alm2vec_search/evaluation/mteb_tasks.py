@@ -153,9 +153,9 @@ def find_task(name: str) -> AbsTask:
 
 
 def _near(name: str) -> str:
-    from mteb.get_tasks import _TASKS_REGISTRY
+    from mteb.get_tasks import TASK_LIST
 
-    by_small_letters = {known.lower(): known for known in _TASKS_REGISTRY}
+    by_small_letters = {kind.metadata.name.lower(): kind.metadata.name for kind in TASK_LIST}
     near = difflib.get_close_matches(name.lower(), by_small_letters, n=3)
     if near:
         return "did you mean " + " or ".join(by_small_letters[known] for known in near) + "?"
