@@ -11,8 +11,6 @@ from alm2vec_search.model.licences import CONTRADICTORY, card_licence
 from alm2vec_search.model.repositories import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mteb.models import ModelMeta
 
     from alm2vec_search.domain import Encoder
@@ -76,17 +74,13 @@ OF_SMALL = Facts(
 OF_ALM2VEC = Facts(licence="cc-by-nc-4.0", use_instructions=True)
 
 
-def model_meta(
-    encoder: Encoder, files: ModelFiles | None, experiment: Mapping[str, str]
-) -> ModelMeta:
+def model_meta(encoder: Encoder, files: ModelFiles | None = None) -> ModelMeta:
     """What mteb is told of an encoder; its revision is the fingerprint.
 
     A model of sentence-transformers that mteb knows is described as there.
 
     Args:
         files: of the model; None, where it is made of none.
-        experiment: how it is measured, where that changes figures: results of different ones never
-            mix in mteb's cache.
     """
     from mteb.models import ModelMeta
 
@@ -94,12 +88,7 @@ def model_meta(
     if files is not None and files.layout is Layout.SENTENCE_TRANSFORMERS:
         known = _known_to_mteb(name)
         if known is not None:
-            said = {
-                "loader": None,
-                "loader_kwargs": {},
-                "revision": encoder.fingerprint,
-                "experiment_kwargs": dict(experiment),
-            }
+            said = {"loader": None, "loader_kwargs": {}, "revision": encoder.fingerprint}
             return known.model_copy(update=said)
     facts = _facts(name, files)
     parameters, word_vectors, max_tokens = _sizes(files)
@@ -127,7 +116,6 @@ def model_meta(
         ),
         "adapted_from": facts.adapted_from,
         "modalities": ["audio", "text"],
-        "experiment_kwargs": dict(experiment),
     }
     return ModelMeta.model_validate(fields)
 

@@ -1,4 +1,4 @@
-"""Tasks of mteb, measured: its evaluation as it is, over our encoder or our search, into a `Run`."""
+"""Tasks of mteb, measured: its evaluation as it is, over our encoder or our search, to a `Run`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 32  # inputs that are decoded at a time; how many are embedded is the encoder's choice
 RETRIEVAL = ("Retrieval", "Reranking")
-AT = re.compile(r"_at_(\d+)")
-PLAIN_NAMES = {"precision": "p"}
-AT_LARGE = ("hf_subset", "languages", "mteb_version", "main_score")  # in scores, but no metrics
+AT = re.compile(r"(?P<kind>\w+)_at_(?P<depth>\d+)")
+SHORT = {"precision": "p"}
+NO_METRICS = ("hf_subset", "languages", "mteb_version", "main_score")  # in scores, but no metrics
 
 
 @dataclass(slots=True)
@@ -66,12 +66,15 @@ def measure(
     started = time.perf_counter()
     found = _Found()
     doable = [task for task in tasks if _can_be_measured(task, model, found)]
+    if not doable:
+        raise EvaluationError(
+            "; ".join(found.set_aside) or "no task was named",
+            hint="alm2vec eval mteb --list shows the tasks; without --search, vectors are measured",
+        )
     for number, task in enumerate(doable, start=1):
         announce(f"{task.metadata.name} ({number} of {len(doable)})")
         _measure_one(task, model, found, again=again)
-    unreadable: list[tuple[str, str]] = []
-    if isinstance(model, MtebSearch):
-        unreadable = model.unreadable
+    unreadable = model.unreadable if isinstance(model, MtebSearch) else []
     names = ", ".join(task.metadata.name for task in doable)
     mteb_version = version("mteb")
     return Run(
@@ -113,6 +116,7 @@ def _measure_one(
     if kept is not None and not kept.get_missing_evaluations(task):
         found.notes.append(f"{metadata.name}: from mteb's cache, where it was measured before")
     with our_decoders():
+        # Loaded here, so that an error of it is known from one of the evaluation.
         if kept is None or kept.get_missing_evaluations(task):
             _load(task)
         result = mteb.evaluate(
@@ -178,7 +182,7 @@ def _figures(scores: Mapping[str, Any], main_score: str, n: int, inputs: str) ->
     numbers = {
         name: float(value)
         for name, value in scores.items()
-        if isinstance(value, int | float) and name not in AT_LARGE and value == value
+        if isinstance(value, int | float) and name not in NO_METRICS and value == value
     }
     numbers = {main_score: float(scores["main_score"])} | numbers
     for name, value in numbers.items():
@@ -187,10 +191,10 @@ def _figures(scores: Mapping[str, Any], main_score: str, n: int, inputs: str) ->
 
 def _metric(name: str) -> str:
     """`ndcg_at_10` → `ndcg@10`, as it is written elsewhere."""
-    kind, at, depth = name.rpartition("_at_")
-    if not at or not AT.fullmatch(at + depth):
+    match = AT.fullmatch(name)
+    if match is None:
         return name
-    return f"{PLAIN_NAMES.get(kind, kind)}@{depth}"
+    return f"{SHORT.get(match['kind'], match['kind'])}@{match['depth']}"
 
 
 def _is_retrieval(task: mteb.AbsTask) -> bool:
@@ -219,7 +223,9 @@ def _counts(task: mteb.AbsTask, split: str, subset: str) -> tuple[int, int | Non
 
 def _system(model: MtebEncoder | MtebSearch) -> System:
     encoder = model.encoder
-    way = "through the index" if isinstance(model, MtebSearch) else "vectors"
+    way = "vectors"
+    if isinstance(model, MtebSearch):
+        way = f"through the index, in chunks of {model.chunking.name}"
     under = "the task" if model.instructions is Instructions.TASK else "the model"
     return System(
         kind="mteb",

@@ -6,13 +6,19 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from alm2vec_search.errors import EvaluationError, QueryError
 from alm2vec_search.evaluation.mteb_audio import our_decoders, stored_sound, waveform_of
-from alm2vec_search.evaluation.mteb_encoder import Instructions, Spent, task_instruction
+from alm2vec_search.evaluation.mteb_encoder import (
+    Instructions,
+    Spent,
+    measured_as,
+    task_instruction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -60,11 +66,16 @@ class MtebSearch:
         instructions: Instructions = Instructions.MODEL,
     ) -> None:
         self.encoder = encoder
-        self.mteb_model_meta = meta
+        way = {
+            "search": version("alm2vec-search"),
+            "chunks": chunking.name,
+            "instructions": instructions.value,
+        }
+        self.mteb_model_meta = measured_as(meta, way)
         self.instructions = instructions
         self.spent = Spent()
         self.unreadable: list[tuple[str, str]] = []
-        self._chunking = chunking
+        self.chunking = chunking
         self._open = ExitStack()
         self._collection: EdgeCollection | None = None
         self._ids: dict[Path, str] = {}
@@ -113,7 +124,7 @@ class MtebSearch:
             self._ids = _write_files(corpus, library)
         info = CollectionInfo(
             fingerprint=self.encoder.fingerprint,
-            chunking=self._chunking.name,
+            chunking=self.chunking.name,
             embedding_dim=self.encoder.embedding_dim,
             model=self.encoder.name,
         )
@@ -146,7 +157,7 @@ class MtebSearch:
 
         if self._collection is None:
             raise EvaluationError(f"{task_metadata.name}: nothing was indexed to be searched")
-        searcher = Searcher(self.encoder, self._collection, window_s=self._chunking.window_s)
+        searcher = Searcher(self.encoder, self._collection, window_s=self.chunking.window_s)
         found: dict[str, dict[str, float]] = {}
         with our_decoders():
             for row in queries:
@@ -191,7 +202,7 @@ class MtebSearch:
         from indexer.embedding import embed_files
 
         for unit in units:
-            yield from embed_files(unit, self.encoder, self._chunking)
+            yield from embed_files(unit, self.encoder, self.chunking)
 
     def _query(self, row: Mapping[str, Any], task: TaskMetadata) -> Query:
         from mteb.types import PromptType

@@ -7,6 +7,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from alm2vec_search.errors import EvaluationError
@@ -118,6 +119,15 @@ class ListedTask:
     name: str
     type: str  # of mteb: Any2AnyRetrieval, AudioClassification, ...
     category: str  # from what to what: t2a, a2t, at2a, a2c, ...
+
+
+def require_mteb() -> None:
+    """
+    Raises:
+        EvaluationError: mteb isn't installed.
+    """
+    if find_spec("mteb") is None:
+        raise EvaluationError("mteb isn't installed", hint="pip install 'alm2vec-search[eval]'")
 
 
 def listed_tasks() -> list[ListedTask]:
