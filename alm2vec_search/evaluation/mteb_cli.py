@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alm2vec_search.commands.options import DeviceOption, ModelOption
-from alm2vec_search.evaluation.mteb_encoder import Instructions
+from alm2vec_search.evaluation.mteb_tasks import Instructions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

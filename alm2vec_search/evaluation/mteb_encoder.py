@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alm2vec_search.errors import EvaluationError
 from alm2vec_search.evaluation.mteb_audio import our_decoders, waveform_of
+from alm2vec_search.evaluation.mteb_tasks import Instructions, task_instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import torch
     from mteb import TaskMetadata
     from mteb.models import ModelMeta
     from mteb.types import Array, PromptType
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
     from alm2vec_search.domain import Embeddings, Encoder, Waveform
 
 NOT_OURS = ("image", "video")
-
-
-class Instructions(Enum):
-    """Which instruction inputs are embedded under."""
-
-    MODEL = "model"  # the model's own, as in a search that names none
-    TASK = "task"  # that of the task, or of a query, where there is one; else the model's
 
 
 @dataclass(slots=True)
@@ -96,13 +88,13 @@ class MtebEncoder:
             return np.empty((0, self.encoder.embedding_dim), dtype=np.float32)
         return np.concatenate(rows)  # [n, dim]
 
-    def similarity(self, embeddings1: Array, embeddings2: Array) -> torch.Tensor:
+    def similarity(self, embeddings1: Array, embeddings2: Array) -> Array:
         """Cosines of all with all [n, m]."""
         from mteb.similarity_functions import cos_sim
 
         return cos_sim(embeddings1, embeddings2)
 
-    def similarity_pairwise(self, embeddings1: Array, embeddings2: Array) -> torch.Tensor:
+    def similarity_pairwise(self, embeddings1: Array, embeddings2: Array) -> Array:
         """Cosines of each with its own [n]."""
         from mteb.similarity_functions import pairwise_cos_sim
 
@@ -165,19 +157,3 @@ def measured_as(meta: ModelMeta, way: Mapping[str, str]) -> ModelMeta:
     """The same model measured another way than by its vectors under its own instructions: mteb's
     cache keeps such results apart."""
     return meta.model_copy(update={"experiment_kwargs": dict(way)})
-
-
-def task_instruction(task: TaskMetadata, prompt_type: PromptType | None) -> str | None:
-    """What a task says that is asked for; None where it doesn't.
-
-    One that is for all inputs alike is for queries only where there are queries: documents aren't
-    asked for anything.
-    """
-    prompt = task.prompt
-    role = None if prompt_type is None else str(prompt_type.value)
-    if isinstance(prompt, str):
-        return prompt if role != "document" else None
-    if prompt is None or role is None:
-        return None
-    said = dict(prompt).get(role)
-    return str(said) if said else None

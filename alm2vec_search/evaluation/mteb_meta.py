@@ -88,7 +88,11 @@ def model_meta(encoder: Encoder, files: ModelFiles | None = None) -> ModelMeta:
     if files is not None and files.layout is Layout.SENTENCE_TRANSFORMERS:
         known = _known_to_mteb(name)
         if known is not None:
-            said = {"loader": None, "loader_kwargs": {}, "revision": encoder.fingerprint}
+            said: dict[str, Any] = {
+                "loader": None,
+                "loader_kwargs": {},
+                "revision": encoder.fingerprint,
+            }
             return known.model_copy(update=said)
     facts = _facts(name, files)
     parameters, word_vectors, max_tokens = _sizes(files)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from alm2vec_search.errors import Alm2VecError, EvaluationError, one_line
 from alm2vec_search.evaluation.mteb_audio import our_decoders
-from alm2vec_search.evaluation.mteb_encoder import Instructions
 from alm2vec_search.evaluation.mteb_search import MtebSearch, require_sounds
+from alm2vec_search.evaluation.mteb_tasks import Instructions
 from alm2vec_search.evaluation.runs import Cost, Figure, Run, System, TaskResult
 from alm2vec_search.model.hub import dtype_of
 from alm2vec_search.settings import usable_cores

@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from alm2vec_search.errors import EvaluationError, QueryError
 from alm2vec_search.evaluation.mteb_audio import our_decoders, stored_sound, waveform_of
-from alm2vec_search.evaluation.mteb_encoder import (
-    Instructions,
-    Spent,
-    measured_as,
-    task_instruction,
-)
+from alm2vec_search.evaluation.mteb_encoder import Spent, measured_as
+from alm2vec_search.evaluation.mteb_tasks import Instructions, task_instruction
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence

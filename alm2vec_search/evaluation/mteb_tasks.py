@@ -1,4 +1,4 @@
-"""Which of mteb's tasks are about sounds, and finding one by its name."""
+"""Which of mteb's tasks are about sounds, finding one by its name, and what it instructs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from alm2vec_search.errors import EvaluationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mteb import AbsTask
+    from mteb import AbsTask, TaskMetadata
+    from mteb.types import PromptType
 
 MAEB_BENCHMARK = "MAEB(v1)"
 # Words and a sound in one query, as in "like this, but with rain", and sounds to find.
@@ -112,6 +114,13 @@ MAEB = (
 )
 
 
+class Instructions(Enum):
+    """Which instruction inputs are embedded under."""
+
+    MODEL = "model"  # the model's own, as in a search that names none
+    TASK = "task"  # that of the task, or of a query, where there is one; else the model's
+
+
 @dataclass(frozen=True, slots=True)
 class ListedTask:
     """A task of mteb's, as `--list` shows it."""
@@ -160,6 +169,22 @@ def find_task(name: str) -> AbsTask:
             hint="alm2vec eval mteb --list shows tasks that they can do",
         )
     return task
+
+
+def task_instruction(task: TaskMetadata, prompt_type: PromptType | None) -> str | None:
+    """What a task says that is asked for; None where it doesn't.
+
+    One that is for all inputs alike is for queries only where there are queries: documents aren't
+    asked for anything.
+    """
+    prompt = task.prompt
+    role = None if prompt_type is None else str(prompt_type.value)
+    if isinstance(prompt, str):
+        return prompt if role != "document" else None
+    if prompt is None or role is None:
+        return None
+    said = dict(prompt).get(role)
+    return str(said) if said else None
 
 
 def _near(name: str) -> str:
