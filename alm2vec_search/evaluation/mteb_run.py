@@ -136,6 +136,7 @@ def _measure_one(
         found.notes.append(f"{metadata.name} has a later version: {metadata.superseded_by}")
     for outcome in result.task_results:
         found.results += _results(task, outcome.scores)
+    task.unload_data()
 
 
 def _load(task: mteb.AbsTask) -> None:

@@ -110,8 +110,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_afterwards_all_is_as_it_was() -> None:
     before = Audio.decode_example, Audio.encode_example
 
-    with pytest.raises(ValueError, match="midway"), our_decoders():
-        assert Audio.decode_example is not before[0]
-        raise ValueError("midway")
+    def fail() -> None:
+        with our_decoders():
+            assert Audio.decode_example is not before[0]
+            raise ValueError("midway")
+
+    with pytest.raises(ValueError, match="midway"):
+        fail()
 
     assert (Audio.decode_example, Audio.encode_example) == before

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from mteb.models import EncoderProtocol, SearchProtocol
 from mteb.types import PromptType
-from toy_mteb import ToneNaming, ToneRetrieval, graded, metadata, write, write_tones
+from toy_mteb import ToneNaming, graded, metadata, tone_retrieval, write, write_tones
 
 from alm2vec_search.audio import decode
-from alm2vec_search.domain import Waveform
 from alm2vec_search.errors import EvaluationError
 from alm2vec_search.evaluation.mteb_audio import our_decoders
 from alm2vec_search.evaluation.mteb_encoder import MtebEncoder
@@ -28,7 +27,7 @@ from alm2vec_search.testing import NOTES_HZ, FakeEncoder, tone
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alm2vec_search.domain import Embeddings
+    from alm2vec_search.domain import Embeddings, Waveform
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 CLIPS = {
@@ -112,7 +111,7 @@ def test_figures_follow_from_the_places(tmp_path: Path) -> None:
 def test_sounds_find_words(tmp_path: Path) -> None:
     queries = [{"id": n, "audio": write_tones(tmp_path / f"{n}.wav", n)} for n in NOTES_HZ]
     corpus = [{"id": f"the {n}", "text": f"a {n} one", "title": ""} for n in NOTES_HZ]
-    task = ToneRetrieval(queries, corpus, {n: [f"the {n}"] for n in NOTES_HZ}, category="a2t")
+    task = tone_retrieval(queries, corpus, {n: [f"the {n}"] for n in NOTES_HZ}, category="a2t")
 
     assert scores_of(adapted(), task)["recall_at_1"] == 1
 
@@ -124,7 +123,7 @@ def test_words_and_a_sound_find_sounds(tmp_path: Path) -> None:
     corpus = [{"id": "low", "audio": low}, {"id": "both", "audio": both}]
     corpus.append({"id": "high", "audio": high})
     queries = [{"id": "q", "text": "with something high", "audio": low}]
-    task = ToneRetrieval(queries, corpus, {"q": ["both"]}, category="at2a")
+    task = tone_retrieval(queries, corpus, {"q": ["both"]}, category="at2a")
 
     assert scores_of(adapted(), task)["recall_at_1"] == 1
 
@@ -227,7 +226,7 @@ def test_the_bundled_model_ranks_by_its_cosines() -> None:
     encoder = ALM2VecEncoder(find_model("small"), dtype="float32")
     corpus = [{"id": text, "audio": str(path)} for text, path in CLIPS.items()]
     queries = [{"id": text, "text": text} for text in CLIPS]
-    task = ToneRetrieval(queries, corpus, {text: [text] for text in CLIPS})
+    task = tone_retrieval(queries, corpus, {text: [text] for text in CLIPS})
 
     scores = scores_of(MtebEncoder(encoder, model_meta(encoder, find_model("small"))), task)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mteb
 import pytest
 from mteb.models import EncoderProtocol, SearchProtocol
 from test_mteb_encoder import CLIPS, scores_of
-from toy_mteb import ToneNaming, ToneRetrieval, graded, write, write_sequence, write_tones
+from toy_mteb import (
+    ToneNaming,
+    ToneRetrieval,
+    graded,
+    tone_retrieval,
+    write,
+    write_sequence,
+    write_tones,
+)
 
 from alm2vec_search.errors import EvaluationError
 from alm2vec_search.evaluation.mteb_audio import our_decoders
@@ -24,6 +30,7 @@ from indexer.chunker import Chunking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CHUNKING = Chunking(window_s=2, hop_s=2)
 
@@ -75,7 +82,7 @@ def test_chunks_find_what_is_late_in_a_long_file(search: MtebSearch, tmp_path: P
     late = write_sequence(tmp_path / "late.wav", "low", "low", "low", "high", each_s=2)
     blend = write_tones(tmp_path / "blend.wav", "middle", "high")
     corpus = [{"id": "late", "audio": late}, {"id": "blend", "audio": blend}]
-    task = ToneRetrieval([{"id": "q", "text": "high"}], corpus, {"q": ["late"]})
+    task = tone_retrieval([{"id": "q", "text": "high"}], corpus, {"q": ["late"]})
 
     assert scores_of(search, task)["recall_at_1"] == 1
     # One vector of a whole file hears its beginning.
@@ -87,14 +94,14 @@ def test_a_sound_or_words_with_a_sound_find_files(search: MtebSearch, tmp_path: 
     files = {n: write_tones(tmp_path / f"{n}.wav", n) for n in NOTES_HZ}
     files["low and high"] = write_tones(tmp_path / "both.wav", "low", "high")
     corpus = [{"id": name, "audio": path} for name, path in files.items()]
-    like = ToneRetrieval(
+    like = tone_retrieval(
         [{"id": "q", "audio": write_tones(tmp_path / "q.wav", "high", duration_s=0.8)}],
         corpus,
         {"q": ["high"]},
         category="a2a",
         modalities=["audio"],
     )
-    composed = ToneRetrieval(
+    composed = tone_retrieval(
         [{"id": "q", "text": "and high", "audio": files["low"]}],
         corpus,
         {"q": ["low and high"]},
@@ -136,7 +143,7 @@ def test_copies_stand_behind_each_other(search: MtebSearch, tmp_path: Path) -> N
     low = write_tones(tmp_path / "low.wav", "low")
     corpus = [{"id": "one", "audio": low}, {"id": "other", "audio": low}]
     corpus.append({"id": "high", "audio": write_tones(tmp_path / "high.wav", "high")})
-    task = ToneRetrieval([{"id": "q", "text": "low"}], corpus, {"q": ["one"]})
+    task = tone_retrieval([{"id": "q", "text": "low"}], corpus, {"q": ["one"]})
 
     scores = found(search, task)["q"]
 
@@ -147,7 +154,7 @@ def test_copies_stand_behind_each_other(search: MtebSearch, tmp_path: Path) -> N
 
 def test_what_is_silent_is_not_found(search: MtebSearch, tmp_path: Path) -> None:
     silence = write(tmp_path / "silence.wav", tone(200, 1.0, 16_000, peak=1e-4))
-    task = ToneRetrieval(
+    task = tone_retrieval(
         [{"id": "q", "text": "low"}], [{"id": "silence", "audio": silence}], {"q": ["silence"]}
     )
 
@@ -157,7 +164,7 @@ def test_what_is_silent_is_not_found(search: MtebSearch, tmp_path: Path) -> None
 
 def test_an_empty_query_finds_nothing(search: MtebSearch, tmp_path: Path) -> None:
     corpus = [{"id": "low", "audio": write_tones(tmp_path / "low.wav", "low")}]
-    task = ToneRetrieval([{"id": "q", "text": " "}], corpus, {"q": ["low"]})
+    task = tone_retrieval([{"id": "q", "text": " "}], corpus, {"q": ["low"]})
 
     assert list(found(search, task)["q"]) == [NOTHING]
 
@@ -168,19 +175,19 @@ def test_what_cannot_be_read_is_told_and_not_found(search: MtebSearch, tmp_path:
     torn = {"id": "torn", "audio": str(tmp_path / "torn.wav")}
     queries = [{"id": "q", "text": "low"}]
 
-    assert list(found(search, ToneRetrieval(queries, [*corpus, torn], {"q": ["low"]}))["q"]) == [
+    assert list(found(search, tone_retrieval(queries, [*corpus, torn], {"q": ["low"]}))["q"]) == [
         "low"
     ]
     assert [name for name, _ in search.unreadable] == ["torn"]
 
     with pytest.raises(EvaluationError, match="ToneRetrieval: not one document can be read"):
-        found(search, ToneRetrieval(queries, [torn], {"q": ["torn"]}))
+        found(search, tone_retrieval(queries, [torn], {"q": ["torn"]}))
 
 
 def test_a_corpus_takes_the_place_of_the_one_before(search: MtebSearch, tmp_path: Path) -> None:
     found(search, graded(tmp_path))
     corpus = [{"id": "another", "audio": write_tones(tmp_path / "d.wav", "low")}]
-    task = ToneRetrieval([{"id": "q", "text": "low"}], corpus, {"q": ["another"]})
+    task = tone_retrieval([{"id": "q", "text": "low"}], corpus, {"q": ["another"]})
 
     assert list(found(search, task)["q"]) == ["another"]
 
@@ -203,7 +210,7 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_texts_cannot_be_indexed(search: MtebSearch) -> None:
     corpus = [{"id": "d", "text": "low"}]
-    task = ToneRetrieval([{"id": "q", "text": "low"}], corpus, {"q": ["d"]}, category="t2t")
+    task = tone_retrieval([{"id": "q", "text": "low"}], corpus, {"q": ["d"]}, category="t2t")
     naming = ToneNaming([])
 
     with pytest.raises(EvaluationError, match="ToneRetrieval: its documents are text"):
@@ -254,7 +261,6 @@ def test_the_bundled_model_finds_short_clips_as_its_vectors_do() -> None:
     encoder = ALM2VecEncoder(files, dtype="float32")
     corpus = [{"id": text, "audio": str(path)} for text, path in CLIPS.items()]
     queries = [{"id": text, "text": text} for text in CLIPS]
-    task = ToneRetrieval(queries, corpus, {text: [text] for text in CLIPS})
+    task = tone_retrieval(queries, corpus, {text: [text] for text in CLIPS})
     with MtebSearch(encoder, model_meta(encoder, files), chunking=Chunking()) as search:
         assert scores_of(search, task)["recall_at_1"] == 1
-    assert isinstance(task, mteb.AbsTask)

@@ -45,26 +45,10 @@ def metadata(name: str, **fields: Any) -> mteb.TaskMetadata:
 
 
 class ToneRetrieval(AbsTaskRetrieval):
-    """
-    Args:
-        queries, corpus: rows with `id`, and `text`, `audio` (a file) or both.
-        relevant: for each query's id, the right documents.
-        top_ranked: for each query's id, which documents are ranked; None is all.
-    """
+    """Holds what `tone_retrieval` gave it."""
 
-    def __init__(
-        self,
-        queries: Sequence[Mapping[str, Any]],
-        corpus: Sequence[Mapping[str, Any]],
-        relevant: Mapping[str, Sequence[str]],
-        *,
-        top_ranked: Mapping[str, Sequence[str]] | None = None,
-        **fields: Any,
-    ) -> None:
-        self.metadata = metadata("ToneRetrieval", **fields)
-        super().__init__()
-        self.given = queries, corpus, relevant, top_ranked
-        self.loads = 0
+    given: tuple[Any, ...]
+    loads = 0
 
     def load_data(self, **_options: Any) -> None:
         queries, corpus, relevant, top_ranked = self.given
@@ -79,19 +63,39 @@ class ToneRetrieval(AbsTaskRetrieval):
         self.loads += 1
 
 
+def tone_retrieval(
+    queries: Sequence[Mapping[str, Any]],
+    corpus: Sequence[Mapping[str, Any]],
+    relevant: Mapping[str, Sequence[str]],
+    *,
+    top_ranked: Mapping[str, Sequence[str]] | None = None,
+    **fields: Any,
+) -> ToneRetrieval:
+    """A task; mteb wants each to be a class of its own.
+
+    Args:
+        queries, corpus: rows with `id`, and `text`, `audio` (a file) or both.
+        relevant: for each query's id, the right documents.
+        top_ranked: for each query's id, which documents are ranked; None is all.
+        fields: of its metadata.
+    """
+    told = {"metadata": metadata(fields.pop("name", "ToneRetrieval"), **fields)}
+    kind: type[ToneRetrieval] = type("AToneRetrieval", (ToneRetrieval,), told)
+    task = kind()
+    task.given = (queries, corpus, relevant, top_ranked)
+    return task
+
+
 class ToneNaming(AbsTaskZeroShotClassification):
     """Which of the notes is it?"""
 
+    metadata = metadata(
+        "ToneNaming", type="AudioZeroshotClassification", category="a2t", main_score="accuracy"
+    )
     input_column_name = "audio"
     label_column_name = "label"
 
     def __init__(self, sounds: Sequence[tuple[Path, str]]) -> None:
-        self.metadata = metadata(
-            "ToneNaming",
-            type="AudioZeroshotClassification",
-            category="a2t",
-            main_score="accuracy",
-        )
         super().__init__()
         self.sounds = sounds
 
@@ -139,4 +143,4 @@ def graded(folder: Path, **fields: Any) -> ToneRetrieval:
     ]
     queries = [{"id": f"q{place}", "text": "low"} for place in (1, 2, 3)]
     relevant = {"q1": ["all of it"], "q2": ["some of it"], "q3": ["none of it"]}
-    return ToneRetrieval(queries, corpus, relevant, **fields)
+    return tone_retrieval(queries, corpus, relevant, **fields)
