@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alm2vec_search.errors import Alm2VecError, EvaluationError, one_line
 from alm2vec_search.evaluation.mteb_audio import our_decoders
 from alm2vec_search.evaluation.mteb_search import MtebSearch, require_sounds
-from alm2vec_search.evaluation.mteb_tasks import Instructions
+from alm2vec_search.evaluation.mteb_tasks import Instructions, without_advice
 from alm2vec_search.evaluation.runs import Cost, Figure, Run, System, TaskResult
 from alm2vec_search.model.hub import dtype_of
 from alm2vec_search.settings import usable_cores
@@ -115,7 +115,7 @@ def _measure_one(
     kept = None if again else cache.load_task_result(metadata.name, model.mteb_model_meta)
     if kept is not None and not kept.get_missing_evaluations(task):
         found.notes.append(f"{metadata.name}: from mteb's cache, where it was measured before")
-    with our_decoders():
+    with our_decoders(), without_advice():
         # Loaded here, so that an error of it is known from one of the evaluation.
         if kept is None or kept.get_missing_evaluations(task):
             _load(task)
@@ -136,7 +136,8 @@ def _measure_one(
         found.notes.append(f"{metadata.name} has a later version: {metadata.superseded_by}")
     for outcome in result.task_results:
         found.results += _results(task, outcome.scores)
-    task.unload_data()
+    if task.data_loaded:
+        task.unload_data()
 
 
 def _load(task: mteb.AbsTask) -> None:

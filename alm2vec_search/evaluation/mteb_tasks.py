@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mteb.types import PromptType
 
 MAEB_BENCHMARK = "MAEB(v1)"
+ADVICE = "The task .* is (currently in beta|superseded by)"
 # Words and a sound in one query, as in "like this, but with rain", and sounds to find.
 AUDIO_TEXT_TO_AUDIO = (
     "ACMComposedAudioRetrieval",
@@ -155,7 +156,7 @@ def find_task(name: str) -> AbsTask:
     Raises:
         EvaluationError: there is none, or it has more to it than words and sounds.
     """
-    with _quiet():
+    with without_advice():
         import mteb
 
         try:
@@ -198,15 +199,15 @@ def _near(name: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What mteb has to say of a task, that it is in beta or that there is a later one, comes twice:
-    as a warning, and in its log. Runs have it in their notes."""
-    log: Any = logging.getLogger("mteb")
+def without_advice() -> Iterator[None]:
+    """That a task is in beta, or that there is a later one, mteb says as a warning and in its log.
+    Runs have it in their notes."""
+    log: Any = logging.getLogger("mteb.abstasks.abstask")
     before = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", ADVICE, UserWarning)
             yield
     finally:
         log.setLevel(before)
