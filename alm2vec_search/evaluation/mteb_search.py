@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from indexer.chunker import Chunking
     from indexer.embedding import Advance, Job, Outcome
 
-# mteb can't score a query that has no answer at all; this is none of its documents.
-NOTHING = "(nothing was found)"
 STEP = 1e-6  # between scores of hits whose order is another than that of their cosines
 
 
@@ -166,7 +164,7 @@ class MtebSearch:
                 if wanted is not None:
                     ranked = {name: ranked[name] for name in wanted if name in ranked}
                 best = sorted(ranked.items(), key=lambda item: -item[1])[:top_k]
-                found[row["id"]] = dict(best) or {NOTHING: -1.0}
+                found[row["id"]] = dict(best)
         return found
 
     def _run(self, library: Path, manifest_path: Path, task: str) -> None:

@@ -1,8 +1,9 @@
-"""Sounds of data sets, by our decoders: torchcodec and torchaudio are not even installed."""
+"""Sounds of data sets, by our decoders: neither torchcodec nor torchaudio is needed."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import sys
+from importlib.metadata import requires
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,9 +26,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_neither_library_is_here() -> None:
-    assert find_spec("torchcodec") is None
-    assert find_spec("torchaudio") is None
+OTHERS = ("torchaudio", "torchcodec")
+
+
+@pytest.fixture(autouse=True)
+def _without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OTHERS:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it fails
+
+
+def test_mteb_asks_for_them_only_in_extras() -> None:
+    plain = [line for line in requires("mteb") or [] if "extra ==" not in line]
+
+    assert plain
+    assert not [line for line in plain if line.startswith(OTHERS)]
 
 
 @pytest.mark.parametrize("encoding", [FLAC, M4A], ids=lambda encoding: encoding.name)

@@ -10,6 +10,14 @@ import datasets
 import huggingface_hub.constants
 import mteb
 import pytest
+from mteb.mocks.mock_tasks import (
+    MockAny2AnyRetrievalA2ATask,
+    MockAudioClassification,
+    MockAudioClusteringTask,
+    MockAudioMultilabelClassificationTask,
+    MockAudioPairClassification,
+    MockAudioReranking,
+)
 from toy_mteb import ToneNaming, graded, tone_retrieval, write_tones
 
 from alm2vec_search.errors import EvaluationError
@@ -130,6 +138,27 @@ def test_a_task_of_another_kind(vectors: MtebEncoder, tmp_path: Path) -> None:
     assert (naming.figures[0].metric, naming.figures[0].value) == ("accuracy", 1.0)
     assert naming.figures[0].of == "samples"
     assert retrieval.figures[0].of == "queries"
+
+
+@pytest.mark.parametrize(
+    ("kind", "main_score"),
+    [
+        (MockAudioClassification, "accuracy"),
+        (MockAudioMultilabelClassificationTask, "accuracy"),
+        (MockAudioClusteringTask, "v_measure"),
+        (MockAudioPairClassification, "max_ap"),
+        (MockAudioReranking, "map@1"),
+        (MockAny2AnyRetrievalA2ATask, "ndcg@10"),
+    ],
+)
+def test_every_kind_of_task_about_sounds_runs(
+    kind: type[mteb.AbsTask], main_score: str, vectors: MtebEncoder
+) -> None:
+    run = measure([kind()], vectors)
+
+    assert run.tasks[0].figures[0].metric == main_score
+    assert run.tasks[0].queries > 0
+    assert vectors.spent.audio_s > 0
 
 
 def test_mteb_keeps_its_own_result(vectors: MtebEncoder, mteb_cache: Path, tmp_path: Path) -> None:
