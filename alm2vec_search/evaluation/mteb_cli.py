@@ -66,7 +66,7 @@ def mteb(
     from alm2vec_search.evaluation.mteb_tasks import find_task, listed_tasks, require_mteb
     from alm2vec_search.evaluation.runs import require_writable, write_run
     from alm2vec_search.settings import load_settings
-    from alm2vec_search.terminal import say
+    from alm2vec_search.terminal import counted, say
 
     require_mteb()
     if list_:
@@ -82,6 +82,8 @@ def mteb(
     run = _measured(settings, found, instruction, through_search=search, again=again)
     for reason in run.set_aside:
         say(f"left out: {reason}")
+    if run.unreadable:
+        say(f"{counted(len(run.unreadable), 'document')} can't be read: {run.unreadable[0]} ...")
     for result in run.tasks:
         main = result.figures[0]
         print(f"{result.name}\t{main.metric}\t{main.value:.4f}")

@@ -16,7 +16,7 @@ from alm2vec_search.evaluation.mteb_tasks import Instructions, without_advice
 from alm2vec_search.evaluation.runs import Cost, Figure, Run, System, TaskResult
 from alm2vec_search.model.hub import dtype_of
 from alm2vec_search.settings import usable_cores
-from alm2vec_search.terminal import say
+from alm2vec_search.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,6 +75,12 @@ def measure(
         announce(f"{task.metadata.name} ({number} of {len(doable)})")
         _measure_one(task, model, found, again=again)
     unreadable = model.unreadable if isinstance(model, MtebSearch) else []
+    if unreadable:
+        name, reason = unreadable[0]
+        found.notes.append(
+            f"{counted(len(unreadable), 'document')} can't be read, and so can't be found; "
+            f"the first is {name}: {reason}"
+        )
     names = ", ".join(task.metadata.name for task in doable)
     mteb_version = version("mteb")
     return Run(
@@ -84,7 +90,7 @@ def measure(
         system=_system(model),
         pool=f"as mteb {mteb_version} has it: {names}",
         unreadable=tuple(name for name, _ in unreadable),
-        set_aside=(*found.set_aside, *(f"{name}: {reason}" for name, reason in unreadable)),
+        set_aside=tuple(found.set_aside),
         notes=tuple(dict.fromkeys(found.notes)),
         tasks=tuple(found.results),
         cost=_cost(model, time.perf_counter() - started),
