@@ -12,6 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from alm2vec_search.commands.options import DeviceOption, TrustOption
+from alm2vec_search.evaluation.mteb_cli import mteb
+from alm2vec_search.evaluation.options import (
+    AudioOption,
+    JsonOption,
+    MaxAudioOption,
+    ModelOption,
+    NameOption,
+    OutputOption,
+    PlainOption,
+    QuietOption,
+    SearchOption,
+    SourceOption,
+)
 from alm2vec_search.evaluation.report_cli import report
 
 if TYPE_CHECKING:
@@ -31,59 +44,6 @@ app = typer.Typer(
     "the exit code is 1. -o keeps all of it, for alm2vec eval report.",
     no_args_is_help=True,
 )
-SourceOption = Annotated[
-    Path,
-    typer.Option(
-        "--source", metavar="PATH", help="The data set's folder, or a file that lists its clips."
-    ),
-]
-AudioOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--audio", metavar="DIR", help="Where the audio is. [default: below the source's folder]"
-    ),
-]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME",
-        help="What is measured; see alm2vec model --help. [default: small]",
-    ),
-]
-SearchOption = Annotated[
-    bool,
-    typer.Option(
-        "--search",
-        help="Index the sounds and search for them, as the commands do, and measure that.",
-    ),
-]
-PlainOption = Annotated[
-    bool,
-    typer.Option(
-        "--plain",
-        help="Leave out the protocol's instructions; for models that weren't trained with them.",
-    ),
-]
-MaxAudioOption = Annotated[
-    float,
-    typer.Option(
-        "--max-audio",
-        metavar="S",
-        min=0.1,
-        help="The most of a sound that is heard, from its start; a search hears all of it.",
-    ),
-]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="RUN.json", help="Keep all that was found."),
-]
-NameOption = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="What the set is called. [default: as the file]"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="All that was found, as JSON.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
 
 @app.command()
@@ -295,6 +255,7 @@ def labels(
     _measure(lambda: read(file, audio=audio, name=name), how)
 
 
+app.command()(mteb)
 app.command()(report)
 
 

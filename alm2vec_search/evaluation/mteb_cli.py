@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alm2vec_search.commands.options import DeviceOption, ModelOption
+from alm2vec_search.commands.options import DeviceOption
 from alm2vec_search.evaluation.mteb_tasks import Instructions
+from alm2vec_search.evaluation.options import ModelOption, OutputOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +47,7 @@ def mteb(
     list_: Annotated[
         bool, typer.Option("--list", help="Show the tasks about sounds: name, type, direction.")
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", metavar="FILE", help="Write the run there, as JSON."),
-    ] = None,
+    output: OutputOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
 ) -> None:
@@ -75,8 +72,8 @@ def mteb(
         return
     if not tasks:
         raise EvaluationError("no task was named", hint="alm2vec eval mteb --list shows them")
-    if out is not None:
-        require_writable(out)
+    if output is not None:
+        require_writable(output)
     settings = load_settings(model=model, device=device)
     found = [find_task(name) for name in dict.fromkeys(tasks)]
     run = _measured(settings, found, instruction, through_search=search, again=again)
@@ -87,8 +84,8 @@ def mteb(
     for result in run.tasks:
         main = result.figures[0]
         print(f"{result.name}\t{main.metric}\t{main.value:.4f}")
-    if out is not None:
-        write_run(run, out)
+    if output is not None:
+        write_run(run, output)
 
 
 def _measured(

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from alm2vec_search.errors import EvaluationError
@@ -19,8 +20,6 @@ from alm2vec_search.settings import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from alm2vec_search.collection.base import Collection
     from alm2vec_search.domain import Encoder
     from alm2vec_search.evaluation.embedding import Progress
@@ -177,10 +176,10 @@ def by_search(
 
 
 def system_of(encoder: Encoder, kind: Literal["vectors", "search"], detail: str) -> System:
-    """What was measured, as a run's file has it."""
+    """What was measured, as a run's file has it. A model's folder is named by its last part."""
     return System(
         kind=kind,
-        name=encoder.name,
+        name=Path(encoder.name).name if os.path.isabs(encoder.name) else encoder.name,
         detail=detail,
         fingerprint=encoder.fingerprint,
         embedding_dim=encoder.embedding_dim,
