@@ -61,10 +61,7 @@ class SentenceTransformersEncoder:
         device: str,
         batch_size: int = 8,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ModelError(
-                f"{dtype} is no numeric type of ours", hint=f"use {' or '.join(DTYPES)}"
-            )
+        require_dtype(dtype)
         self.name = name
         self.fingerprint = fingerprint
         self.device = device
@@ -167,9 +164,26 @@ class SentenceTransformersEncoder:
         return bool(self._model.supports(modality))
 
     def _prompt(self, instruction: str | None) -> str | None:
-        """The instruction, kept apart from the words where it is put right in front of them."""
-        apart = not instruction or instruction[-1].isspace() or self._takes("message")
-        return instruction if apart else f"{instruction} "
+        return instruction if self._takes("message") else in_front(instruction)
+
+
+def require_dtype(dtype: str) -> None:
+    """
+    Raises:
+        ModelError: it is none of `DTYPES`.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"{dtype} is no numeric type of ours", hint=f"use {' or '.join(DTYPES)}")
+
+
+def in_front(instruction: str | None) -> str | None:
+    """An instruction, kept apart from the words that it is put right in front of.
+
+    >>> in_front("find")
+    'find '
+    """
+    apart = not instruction or instruction[-1].isspace()
+    return instruction if apart else f"{instruction} "
 
 
 def _modality(words: str | None, sound: Waveform | None) -> Modality:
