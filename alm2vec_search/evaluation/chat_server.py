@@ -41,7 +41,7 @@ class ChatServer:
         retries: after one that failed and may succeed later.
 
     Raises:
-        EvaluationError: the package isn't installed, or this is no address.
+        EvaluationError: the package isn't installed.
     """
 
     sampling_rate = SAMPLING_RATE
@@ -65,15 +65,12 @@ class ChatServer:
         self.name = model
         self.device = address
         self._timeout_s = timeout_s
-        try:
-            self._client = OpenAI(
-                base_url=address,
-                api_key=key or os.environ.get(KEY) or "none",  # an empty one is refused here
-                timeout=timeout_s,
-                max_retries=retries,
-            )
-        except Exception as error:  # of the library below, for what is no address
-            raise EvaluationError(f"{address} is no address: {one_line(error)}") from error
+        self._client = OpenAI(
+            base_url=address,
+            api_key=key or os.environ.get(KEY) or "none",  # openai refuses to start without one
+            timeout=timeout_s,
+            max_retries=retries,
+        )
 
     def answer(self, question: ChoiceQuestion) -> str:
         """What it says, without chance as far as the server can.
@@ -135,7 +132,8 @@ class ChatServer:
                 f"{self.name} takes no sound: {said}",
                 hint="name a model that hears, such as gpt-4o-audio-preview",
             )
-        return EvaluationError(f"{self.device} refuses: {said}")
+        verb = "refuses" if status < 500 else "fails"
+        return EvaluationError(f"{self.device} {verb}: {said}")
 
 
 def wav_of(sound: Waveform) -> bytes:

@@ -170,8 +170,8 @@ def test_what_may_pass_is_tried_again(server: ChatStandIn, status: int) -> None:
         (422, failure("Unknown modality"), "m takes no sound: .*modality", "that hears", 1),
         (400, failure("At most 0 audio(s)"), "m takes no sound: ", "that hears", 1),
         (400, failure("too long"), "refuses: .*too long", None, 1),
-        (500, failure("oh no"), "refuses: .*oh no", None, 3),
-        (500, "<html>Oh no", "refuses: .*Oh no", None, 3),
+        (500, failure("oh no"), "fails: .*oh no", None, 3),
+        (503, "<html>Busy", "fails: Error code: 503", None, 3),
     ],
 )
 def test_what_goes_wrong_is_said_in_one_line(
@@ -209,6 +209,12 @@ def test_a_server_that_is_not_there_is_named() -> None:
             ChatServer(address, "m", retries=0).answer(QUESTION)
 
     assert caught.value.hint == "check the address, and whether the server runs"
+
+
+@pytest.mark.parametrize("address", ["http://[", "nonsense", "http://"])
+def test_what_is_no_address_is_named(address: str) -> None:
+    with pytest.raises(EvaluationError, match=re.escape(f"{address} can't be reached: ")):
+        ChatServer(address, "m", retries=0).answer(QUESTION)
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:
