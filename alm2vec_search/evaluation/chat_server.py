@@ -7,13 +7,13 @@ server is on it.
 from __future__ import annotations
 
 import base64
-import io
 import os
-import wave
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alm2vec_search.audio.playing import wav_header
 from alm2vec_search.errors import EvaluationError, one_line
 from alm2vec_search.evaluation.prompting import prompt_for
 
@@ -27,7 +27,7 @@ KEY = "OPENAI_API_KEY"  # in the environment
 RETRIES = 4  # after what may pass: too many requests, a server that starts or restarts
 TIMEOUT_S = 120.0
 MAX_TOKENS = 1024  # of an answer, with what is thought before it
-NO_SOUND = ("audio", "modalit", "multimodal")  # in an error that says that a model hears nothing
+NO_SOUND = re.compile("audio|modal", re.IGNORECASE)  # in an error of a model that hears nothing
 
 
 class ChatServer:
@@ -127,7 +127,8 @@ class ChatServer:
                 f"{self.device} has had too many requests: {said}",
                 hint="try again later, or with another key",
             )
-        if status < 500 and any(word in said.lower() for word in NO_SOUND):
+        name = rf"(?<!\w){re.escape(self.name)}(?!\w)"  # may have audio in it, and says nothing
+        if status < 500 and NO_SOUND.search(re.sub(name, "", said, flags=re.IGNORECASE)):
             return EvaluationError(
                 f"{self.name} takes no sound: {said}",
                 hint="name a model that hears, such as gpt-4o-audio-preview",
@@ -138,11 +139,5 @@ class ChatServer:
 
 def wav_of(sound: Waveform) -> bytes:
     """A mono WAV file of 16 bits."""
-    samples = np.clip(sound.samples, -1, 1) * FULL_SCALE
-    with io.BytesIO() as data:
-        with wave.open(data, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(sound.sampling_rate)
-            file.writeframes(samples.round().astype("<i2").tobytes())
-        return data.getvalue()
+    samples = (np.clip(sound.samples, -1, 1) * FULL_SCALE).round().astype("<i2")
+    return wav_header(sound.sampling_rate, 1, samples.nbytes) + samples.tobytes()

@@ -190,6 +190,13 @@ def test_what_goes_wrong_is_said_in_one_line(
         assert hint in str(caught.value.hint)
 
 
+def test_a_model_is_not_deaf_because_of_its_name(server: ChatStandIn) -> None:
+    server.answers = [(400, failure("gpt-4o-Audio-preview has no parameter temperature"))]
+
+    with pytest.raises(EvaluationError, match=r"refuses: .*no parameter temperature"):
+        ChatServer(server.address, "gpt-4o-audio-preview").answer(QUESTION)
+
+
 @pytest.mark.parametrize("answer", ["<html>Welcome", {"hello": "there"}, {"choices": []}, [], "7"])
 def test_what_is_no_chat_completion_is_named(server: ChatStandIn, answer: object) -> None:
     server.answers = [(200, answer)]
