@@ -282,6 +282,11 @@ class Encoder(Protocol):
         """Of the waveforms it takes, in Hz."""
         ...
 
+    @property
+    def follows_instructions(self) -> bool:
+        """Whether an instruction changes what a vector is about, of words and of sounds."""
+        ...
+
     def encode_query(
         self,
         *,

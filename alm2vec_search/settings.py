@@ -78,7 +78,8 @@ class Settings(BaseSettings):
     model: str | None = Field(
         None,
         description="What embeds: `small`, a model's folder, or owner/name of a hub; `st:` before "
-        "one for sentence-transformers; by default as the index does.",
+        "one for sentence-transformers; `asr:SPEECH+TEXT` for a cascade; by default as the index "
+        "does.",
     )
     device: str = Field(
         "auto",

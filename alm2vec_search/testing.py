@@ -33,6 +33,7 @@ class FakeEncoder:
     device: str = "cpu"
     sampling_rate: int = 16_000
     embedding_dim: int = BANDS
+    follows_instructions: bool = True
     notes_hz: Mapping[str, float] = field(default_factory=lambda: NOTES_HZ, hash=False)
 
     def build(self) -> FakeEncoder:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alm2vec_search.settings import Settings
     from alm2vec_search.verdicts import Judge
 
-MOST_FETCHES = 2  # an adapter, and its base
+MOST_FETCHES = 2  # an adapter, and its base; or the halves of a cascade
 
 log = logging.getLogger("alm2vec_search")
 
@@ -60,7 +60,7 @@ class EncoderSpec:
     def embedding_dim(self) -> int:
         """Of the vectors it would make."""
         files = self.files
-        if files.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+        if not files.is_described:
             return self._load().embedding_dim  # nothing that could be read says it
         return files.embedding_dim
 
@@ -188,6 +188,12 @@ class EncoderSpec:
                 dtype=self.dtype,
                 device=self.device,
                 batch_size=self.batch_size or 8,
+            )
+        if files.layout is Layout.CASCADE:
+            from alm2vec_search.model.cascade import CascadeEncoder
+
+            return CascadeEncoder(
+                files, dtype=self.dtype, device=self.device, batch_size=self.batch_size
             )
         from alm2vec_search.model.encoder import ALM2VecEncoder
 

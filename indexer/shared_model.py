@@ -58,6 +58,7 @@ class ModelFacts:
     device: str
     embedding_dim: int
     sampling_rate: int  # Hz
+    follows_instructions: bool
 
     @classmethod
     def of(cls, encoder: Encoder) -> ModelFacts:
@@ -67,6 +68,7 @@ class ModelFacts:
             encoder.device,
             encoder.embedding_dim,
             encoder.sampling_rate,
+            encoder.follows_instructions,
         )
 
 
@@ -95,6 +97,7 @@ class EncoderClient:
         self.device = facts.device
         self.embedding_dim = facts.embedding_dim
         self.sampling_rate = facts.sampling_rate
+        self.follows_instructions = facts.follows_instructions
 
     def encode_query(
         self,

@@ -107,7 +107,7 @@ def find_base(config: TrainConfig, announce: Callable[[str], None]) -> Base:
         TrainingError: it can't be trained here, or its training can't go on with these settings.
     """
     base = Base(fetch_model(config.model.base, announce))
-    if base.files.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+    if not base.files.is_described:
         raise TrainingError(
             f"{config.model.base} is no model of ours to train",
             hint="train small, MiDashengLM, ALM2Vec, or what was trained from these",

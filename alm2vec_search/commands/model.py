@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 NAMES = (
     "A model is named by `small`, which comes with the package; by its folder; or by owner/name of "
     "a hub, with @ and a branch, tag or commit where it should stay as it is. `st:` before a "
-    "folder or a name runs it by sentence-transformers."
+    "folder or a name runs it by sentence-transformers. `asr:SPEECH+TEXT`, each a folder or a "
+    "name, is a cascade: a Whisper turns speech into words, and a text model of "
+    "sentence-transformers embeds these."
 )
 app = typer.Typer(
     help="Which models are on this machine, what they are, and fetching more.\n\n" + NAMES,
@@ -37,18 +39,20 @@ def pull(name: NameArgument) -> None:
     Only safetensors are fetched and loaded, never pickles.
     """
     from alm2vec_search.errors import ModelError
+    from alm2vec_search.model.hub import repositories
     from alm2vec_search.model.licences import licence_note
-    from alm2vec_search.model.repositories import Repository
     from alm2vec_search.terminal import say
     from alm2vec_search.wiring import fetch_model
 
-    repository = Repository.parse(name.removeprefix("st:"))
-    if repository is None:
+    named = repositories(name)
+    if not named:
         raise ModelError(f"{name} is no name of a hub", hint="a name looks like owner/model")
-    repository.fetch(say)
+    for repository in named:
+        repository.fetch(say)
     files = fetch_model(name, say)  # an adapter's base, too; and whether it is a model of ours
-    if note := licence_note(repository.repo_id):
-        say(note)
+    for repository in named:
+        if note := licence_note(repository.repo_id):
+            say(note)
     print(files.name)
 
 
@@ -132,8 +136,6 @@ def usable() -> Iterator[ModelFiles]:
 def describe(name: str, device: str | None) -> dict[str, Any]:
     """What `info` says, as JSON has it."""
     from alm2vec_search.model.hardware import device_memory, device_name, require_device
-    from alm2vec_search.model.hub import Layout
-    from alm2vec_search.model.licences import licence_of
     from alm2vec_search.settings import load_settings
     from alm2vec_search.wiring import encoder_spec
 
@@ -145,7 +147,7 @@ def describe(name: str, device: str | None) -> dict[str, Any]:
         "folder": str(files.folder),
         "layout": files.layout.value,
         "base": None if files.base is None else files.base.name,
-        "licence": licence_of(files.name, files.folder),
+        "licence": _licence(files),
         "bytes": files.num_bytes,
         "fingerprint": spec.fingerprint,
         "device": spec.device,
@@ -153,9 +155,19 @@ def describe(name: str, device: str | None) -> dict[str, Any]:
         "dtype": spec.dtype,
         "device_bytes": device_memory(spec.device),
     }
-    if files.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+    if files.halves:
+        record["halves"] = [half.name for half in files.halves]
+    if not files.is_described:
         return record  # nothing that could be read says more
     return record | _parts(files, spec.dtype)
+
+
+def _licence(files: ModelFiles) -> str:
+    """Of the weights; of a cascade, both."""
+    from alm2vec_search.model.licences import licence_of
+
+    parts = files.halves or (files,)
+    return " and ".join(licence_of(part.name, part.folder) for part in parts)
 
 
 def _parts(files: ModelFiles, dtype: str) -> dict[str, Any]:
@@ -195,6 +207,8 @@ def print_info(record: dict[str, Any]) -> None:
     ]
     if record["base"]:
         rows.insert(3, ("trained on", record["base"]))
+    for half, place in zip(record.get("halves", ()), ("speech", "text"), strict=False):
+        rows.append((place, half))
     if "parameters" in record:
         sizes = record["parameters"]
         rows += [

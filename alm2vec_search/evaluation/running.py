@@ -20,6 +20,7 @@ from alm2vec_search.settings import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
     from alm2vec_search.collection.base import Collection
     from alm2vec_search.domain import Encoder
     from alm2vec_search.evaluation.embedding import Progress

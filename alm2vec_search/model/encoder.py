@@ -40,6 +40,8 @@ class ALM2VecEncoder:
         ModelError: the model can't be loaded, or the device isn't there.
     """
 
+    follows_instructions = True
+
     def __init__(
         self, files: ModelFiles, *, dtype: str, device: str = "cpu", batch_size: int | None = None
     ) -> None:

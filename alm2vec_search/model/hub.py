@@ -29,7 +29,12 @@ from alm2vec_search.model.repositories import Repository
 BUNDLED = "small"
 BUNDLED_FOLDER = Path(__file__).parent / "small"
 SENTENCE_TRANSFORMERS = "st:"
+CASCADE = "asr:"
 HINT = f"use {BUNDLED}, a model's folder, or owner/name of a hub"
+HALVES_HINT = (
+    f"a cascade is {CASCADE}SPEECH+TEXT, each a folder or owner/name of a hub: "
+    f"{CASCADE}openai/whisper-small+BAAI/bge-small-en-v1.5"
+)
 
 # Moves when code changes what vectors come out of the same weights, and at no other time.
 PIPELINE_REVISION = 3
@@ -59,6 +64,11 @@ class Layout(Enum):
     ADAPTER = "adapter"  # LoRA weights, as peft writes them, over another model
     SENTENCE_TRANSFORMERS = "sentence-transformers"
     REMOTE_CODE = "remote code"  # whatever the code that lies beside the weights makes of them
+    SPEECH = "speech"  # one of the Whisper family, half of a cascade
+    CASCADE = "cascade"  # speech to text, and that to vectors: two models
+
+
+UNDESCRIBED = {Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE, Layout.SPEECH, Layout.CASCADE}
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,12 @@ class ModelFiles:
     folder: Path
     layout: Layout = Layout.OURS
     base: ModelFiles | None = None  # of an adapter
+    halves: tuple[ModelFiles, ...] = ()  # of a cascade: what hears, and what embeds its words
+
+    @property
+    def is_described(self) -> bool:
+        """Whether its files say what it is made of, so that our own classes can load it."""
+        return self.layout not in UNDESCRIBED
 
     @cached_property
     def weights_hash(self) -> str:
@@ -80,6 +96,8 @@ class ModelFiles:
         digest = hashlib.sha256(f"pipeline {PIPELINE_REVISION}\n".encode())
         if self.base is not None:
             digest.update(f"over {self.base.weights_hash}\n".encode())
+        for half in self.halves:
+            digest.update(f"half {half.weights_hash}\n".encode())
         for path in self._shaping():
             try:
                 name = path.relative_to(self.folder).as_posix()
@@ -90,7 +108,9 @@ class ModelFiles:
         return digest.hexdigest()[:16]
 
     def _shaping(self) -> list[Path]:
-        if self.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+        if self.layout is Layout.CASCADE:
+            return []  # all of it is in its halves
+        if not self.is_described:
             patterns = ("*.json", "*.txt", "*.model", "*.py", "*.safetensors")
             return sorted(path for pattern in patterns for path in self.folder.rglob(pattern))
         beside = [self.folder / name for name in SHAPING[self.layout.value]]
@@ -153,13 +173,15 @@ class ModelFiles:
         """The most it hears of a sound, in seconds; None where it doesn't say, or hears all."""
         if self.layout is Layout.OURS:
             return self.config.get("max_audio_s")
-        if self.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+        if not self.is_described:
             return None
         return self.description.fields.get("max_audio_s")
 
     @cached_property
     def num_bytes(self) -> int:
         """Of its weights, on disk."""
+        if self.halves:
+            return sum(half.num_bytes for half in self.halves)
         below = 0 if self.base is None else self.base.num_bytes
         return below + sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
 
@@ -196,27 +218,102 @@ def find_model(name: str) -> ModelFiles:
     """The model of that name, on this machine.
 
     `small`, which comes with the package; a folder; `owner/name`, optionally `@revision`, of a hub,
-    if it was fetched; and `st:` before one of these for a model of sentence-transformers.
+    if it was fetched; `st:` before one of these for a model of sentence-transformers; and
+    `asr:SPEECH+TEXT`, each half one of these, for a cascade.
 
     Raises:
         ModelNotHere: it is one of a hub, and was not fetched yet.
         ModelError: there is no such model, or the folder holds something else.
     """
-    plain = name.removeprefix(SENTENCE_TRANSFORMERS)
-    prefix = name[: len(name) - len(plain)]
     if name == BUNDLED:
         return ModelFiles(BUNDLED, BUNDLED_FOLDER)
-    folder = Path(plain).expanduser()
-    found_as = str(folder.absolute())
-    if not folder.is_dir():
-        repository = Repository.parse(plain)
-        if repository is None:
-            raise ModelError(f"no model is called {name}", hint=HINT)
-        folder = repository.local()
-        found_as = str(repository.pinned(folder))
-    if prefix:
-        return ModelFiles(prefix + found_as, folder, Layout.SENTENCE_TRANSFORMERS)
+    if name.startswith(CASCADE):
+        return _cascade(name)
+    plain = name.removeprefix(SENTENCE_TRANSFORMERS)
+    found_as, folder = _located(plain, name)
+    if plain != name:
+        return _of_sentence_transformers(found_as, folder)
     return _examined(found_as, folder)
+
+
+def repositories(name: str) -> tuple[Repository, ...]:
+    """What of a hub a model's name stands for: one, the halves of a cascade, or nothing.
+
+    >>> [str(repository) for repository in repositories("asr:openai/whisper-tiny+./mine")]
+    ['openai/whisper-tiny']
+    """
+    cascade = name.startswith(CASCADE)
+    parts = _halves(name) if cascade else (name.removeprefix(SENTENCE_TRANSFORMERS),)
+    found = (Repository.parse(part) for part in parts if not (cascade and _is_folder(part)))
+    return tuple(repository for repository in found if repository is not None)
+
+
+def _located(plain: str, name: str) -> tuple[str, Path]:
+    """What finds a model from anywhere on this machine, and its folder.
+
+    Args:
+        plain: a folder or a hub's name.
+        name: what was asked for.
+    """
+    if _is_folder(plain):
+        folder = Path(plain).expanduser()
+        return str(folder.absolute()), folder
+    repository = Repository.parse(plain)
+    if repository is None:
+        raise ModelError(f"no model is called {name}", hint=HINT)
+    folder = repository.local()
+    return str(repository.pinned(folder)), folder
+
+
+def _is_folder(plain: str) -> bool:
+    return Path(plain).expanduser().is_dir()
+
+
+def _of_sentence_transformers(found_as: str, folder: Path) -> ModelFiles:
+    return ModelFiles(SENTENCE_TRANSFORMERS + found_as, folder, Layout.SENTENCE_TRANSFORMERS)
+
+
+def _cascade(name: str) -> ModelFiles:
+    """A speech model, and one of sentence-transformers for its words.
+
+    Raises:
+        ModelNotHere: a half is one of a hub, and was not fetched yet.
+        ModelError: the name is not two models with a plus between, or the first hears no speech.
+    """
+    hearing, reading = (_located(half, half) for half in _halves(name))
+    speech = ModelFiles(*hearing, Layout.SPEECH)
+    kind = speech.config.get("model_type")
+    if kind != "whisper":
+        raise ModelError(
+            f"{speech.folder} is no speech model of the Whisper family, but {kind}",
+            hint=HALVES_HINT,
+        )
+    return ModelFiles(
+        f"{CASCADE}{speech.name}+{reading[0]}",
+        speech.folder,
+        Layout.CASCADE,
+        halves=(speech, _of_sentence_transformers(*reading)),
+    )
+
+
+def _halves(name: str) -> tuple[str, str]:
+    """The two models of a cascade. A folder's name may have a plus in it, a hub's has none.
+
+    Raises:
+        ModelError: there aren't two.
+    """
+    said = name.removeprefix(CASCADE)
+    pluses = [place for place, letter in enumerate(said) if letter == "+"]
+    splits = [(said[:place], said[place + 1 :]) for place in pluses]
+    likely = [halves for halves in splits if all(map(_could_be_found, halves))]
+    for halves in likely or splits:
+        if all(halves):
+            return halves
+    raise ModelError(f"{name} doesn't name two models", hint=HALVES_HINT)
+
+
+def _could_be_found(plain: str) -> bool:
+    return _is_folder(plain) or Repository.parse(plain) is not None
 
 
 def _examined(name: str, folder: Path) -> ModelFiles:

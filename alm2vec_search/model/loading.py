@@ -137,18 +137,26 @@ def explained(files: ModelFiles) -> Iterator[None]:
     Raises:
         ModelError: something went wrong.
     """
-    verbosity = transformers_logging.get_verbosity()
-    progress_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
     try:
-        yield
+        with without_talk():
+            yield
     except ModelError:
         raise
     except Exception as error:  # what a wrong file makes three libraries raise is any of them
         raise ModelError(
             f"the model in {files.folder} can't be loaded: {one_line(error)}"
         ) from error
+
+
+@contextmanager
+def without_talk() -> Iterator[None]:
+    """transformers says nothing meanwhile."""
+    verbosity = transformers_logging.get_verbosity()
+    progress_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if progress_bar:

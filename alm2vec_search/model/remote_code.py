@@ -45,6 +45,7 @@ class RemoteCodeEncoder:
     """
 
     sampling_rate = SAMPLING_RATE
+    follows_instructions = True
 
     def __init__(self, files: ModelFiles, *, dtype: str, device: str) -> None:
         self.name = files.name

@@ -6,20 +6,17 @@ code: no code of theirs is run, and no pickle is read.
 
 from __future__ import annotations
 
-import logging
-import re
 from collections import defaultdict
-from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from alm2vec_search.errors import ModelError, one_line
+from alm2vec_search.errors import ModelError
 from alm2vec_search.model.encoder import aligned
 from alm2vec_search.model.hardware import require_device
-from alm2vec_search.model.loading import explained, room_on
+from alm2vec_search.model.loading import room_on
+from alm2vec_search.model.strict_loading import load_sentence_transformer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,10 +29,6 @@ if TYPE_CHECKING:
 
 TEXT, AUDIO, BOTH = "text", "audio", ("audio", "text")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PICKLES = ("pytorch_model*.bin", "adapter_model*.bin")
-MISFITS = {"MISSING": "missing", "MISMATCH": "of another shape", "CONVERSION": "of another kind"}
-MISFIT = rf"^(\S.*?) *\|.*({'|'.join(MISFITS)})"  # a row of transformers' loading report
-NAMED = 3  # of tensors that don't fit, before the rest is only counted
 
 
 class SentenceTransformersEncoder:
@@ -68,15 +61,12 @@ class SentenceTransformersEncoder:
         device: str,
         batch_size: int = 8,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ModelError(
-                f"{dtype} is no numeric type of ours", hint=f"use {' or '.join(DTYPES)}"
-            )
+        require_dtype(dtype)
         self.name = name
         self.fingerprint = fingerprint
         self.device = device
         self._batch_size = batch_size
-        self._model = _load(folder, DTYPES[dtype])
+        self._model = load_sentence_transformer(folder, DTYPES[dtype])
         if not any(self._takes(modality) for modality in (AUDIO, BOTH)):
             raise ModelError(
                 f"{name} takes no sound", hint="use a model that takes audio and text, as CLAP does"
@@ -88,6 +78,7 @@ class SentenceTransformersEncoder:
             raise ModelError(f"{name} doesn't say the {unsaid}")
         self.sampling_rate = int(extractor.sampling_rate)
         self.embedding_dim = int(dim)
+        self.follows_instructions = self._takes("message")  # as words in front, they are no task
         self._longest = _longest(extractor)
         self._draws_lots = getattr(extractor, "truncation", None) == "fusion"
         require_device(device)
@@ -173,9 +164,26 @@ class SentenceTransformersEncoder:
         return bool(self._model.supports(modality))
 
     def _prompt(self, instruction: str | None) -> str | None:
-        """The instruction, kept apart from the words where it is put right in front of them."""
-        apart = not instruction or instruction[-1].isspace() or self._takes("message")
-        return instruction if apart else f"{instruction} "
+        return instruction if self._takes("message") else in_front(instruction)
+
+
+def require_dtype(dtype: str) -> None:
+    """
+    Raises:
+        ModelError: it is none of `DTYPES`.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"{dtype} is no numeric type of ours", hint=f"use {' or '.join(DTYPES)}")
+
+
+def in_front(instruction: str | None) -> str | None:
+    """An instruction, kept apart from the words that it is put right in front of.
+
+    >>> in_front("find")
+    'find '
+    """
+    apart = not instruction or instruction[-1].isspace()
+    return instruction if apart else f"{instruction} "
 
 
 def _modality(words: str | None, sound: Waveform | None) -> Modality:
@@ -202,98 +210,6 @@ def _batches(pairs: Sequence[Pair]) -> Iterator[tuple[Modality, list[int]]]:
         rows[_modality(words, sound), n_samples].append(row)
     for (modality, _), members in rows.items():
         yield modality, members
-
-
-def _load(folder: Path, dtype: torch.dtype) -> Any:
-    """The model on the CPU, casting what it is fed to the type of its weights.
-
-    Raises:
-        ModelError: sentence-transformers isn't installed, or the files don't make a model.
-    """
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise ModelError(
-            f"sentence-transformers can't be imported: {one_line(error)}",
-            hint="pip install 'alm2vec-search[st]'",
-        ) from error
-    _refuse_pickles(folder)
-    files: Any = SimpleNamespace(folder=folder)
-    with explained(files), _fitting_weights(folder):
-        model = SentenceTransformer(
-            str(folder),
-            device="cpu",
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"dtype": dtype, "use_safetensors": True},
-        )
-
-    def cast(_module: torch.nn.Module, args: tuple[dict[str, Any]]) -> dict[str, Any]:
-        (features,) = args
-        return {key: _cast(value, dtype) for key, value in features.items()}
-
-    model.register_forward_pre_hook(cast)
-    return model
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    floating = isinstance(value, torch.Tensor) and value.is_floating_point()
-    return value.to(dtype) if floating else value
-
-
-def _refuse_pickles(folder: Path) -> None:
-    """sentence-transformers reads a pickle where it finds no safetensors, in some of its modules.
-
-    Raises:
-        ModelError: some weights, or all, are there as a pickle only.
-    """
-    safe = {path.parent for path in folder.rglob("*.safetensors")}
-    pickled = {path.parent for pattern in PICKLES for path in folder.rglob(pattern)}
-    for bare in sorted(pickled - safe) or ([] if safe else [folder]):
-        raise ModelError(
-            f"{bare} has no *.safetensors, and pickled weights are never loaded",
-            hint="use a model that is published as safetensors",
-        )
-
-
-@contextmanager
-def _fitting_weights(folder: Path) -> Iterator[None]:
-    """Refuse weights that leave a part of the model to chance. Nothing is shown of what is logged.
-
-    What is missing is drawn at random; transformers says so in its log and nowhere else.
-
-    Raises:
-        ModelError: some are missing, or of another shape.
-    """
-    reports: list[str] = []
-
-    def keep(record: logging.LogRecord) -> bool:
-        reports.append(record.getMessage())
-        return False
-
-    reporting = logging.getLogger("transformers.modeling_utils")
-    talking = logging.getLogger("sentence_transformers")
-    levels = reporting.level, talking.level
-    reporting.addFilter(keep)
-    reporting.setLevel(logging.WARNING)
-    talking.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        reporting.removeFilter(keep)
-        reporting.setLevel(levels[0])
-        talking.setLevel(levels[1])
-        wrong = [
-            f"{tensor} is {MISFITS[status]}"
-            for report in reports
-            for tensor, status in re.findall(MISFIT, report, re.MULTILINE)
-        ]
-        if wrong:
-            more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-            raise ModelError(
-                f"the weights in {folder} don't fit its config.json: "
-                f"{', '.join(wrong[:NAMED])}{more}"
-            )
 
 
 def _audio_extractor(model: Any) -> Any:

@@ -83,6 +83,10 @@ class BatchingEncoder:
     def sampling_rate(self) -> int:
         return self._encoder.sampling_rate
 
+    @property
+    def follows_instructions(self) -> bool:
+        return self._encoder.follows_instructions
+
     def encode_query(
         self,
         *,

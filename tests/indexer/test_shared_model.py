@@ -86,11 +86,12 @@ def test_the_model_is_loaded_once(library: Path) -> None:
 
 
 def test_the_stand_in_says_what_the_encoder_says() -> None:
-    encoder = FakeEncoder(name="seven", sampling_rate=8_000)
+    encoder = FakeEncoder(name="seven", sampling_rate=8_000, follows_instructions=False)
     with SharedModel(encoder) as shared:
         stand_in = shared.client.build()
 
         assert (stand_in.name, stand_in.sampling_rate) == ("seven", 8_000)
+        assert not stand_in.follows_instructions
         assert (stand_in.fingerprint, stand_in.embedding_dim) == ("fake-float32", 32)
         assert np.array_equal(
             stand_in.encode_query(text=["low"]), encoder.encode_query(text=["low"])

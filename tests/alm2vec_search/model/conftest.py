@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from cascade_checkpoints import write_text_model, write_whisper
 from torch_threads import one_thread  # noqa: F401  (of this package, by being here)
 from transformers import BertConfig
 
@@ -48,6 +49,20 @@ def encoder16() -> ALM2VecEncoder:
 def sounds() -> dict[str, Waveform]:
     """Some of `samples/`, by file name; the shortest has 0.2 s, the longest 11 s."""
     return {Path(path).name: decode(SAMPLES / path, 16_000) for path in SOUNDS}
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy that writes the names of tones."""
+    folder: Path = tmp_path_factory.mktemp("whisper")
+    write_whisper(folder, multilingual=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy of sentence-transformers without prompts."""
+    return write_text_model(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture

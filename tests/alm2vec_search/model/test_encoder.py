@@ -179,6 +179,7 @@ def test_an_encoder_says_what_it_is(encoder: ALM2VecEncoder) -> None:
 
     assert encoder.fingerprint == find_model("small").fingerprint(dtype)
     assert encoder.name == "small"
+    assert encoder.follows_instructions
     assert encoder.device == "cpu"
     assert encoder.sampling_rate == 16_000
     assert next(encoder._model.audio_encoder.stem.parameters()).dtype == getattr(torch, dtype)

@@ -10,7 +10,14 @@ from safetensors.numpy import save_file
 
 from alm2vec_search.errors import ModelError
 from alm2vec_search.model import hub
-from alm2vec_search.model.hub import BUNDLED_FOLDER, ModelFiles, dtype_of, find_model
+from alm2vec_search.model.hub import (
+    BUNDLED_FOLDER,
+    Layout,
+    ModelFiles,
+    dtype_of,
+    find_model,
+    repositories,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,3 +172,109 @@ def test_what_a_folder_lacks_is_named(folder: Path, gone: list[str], missing: st
 
     with pytest.raises(ModelError, match=re.escape(f"is not a model: it has no {missing}")):
         find_model(str(folder))
+
+
+# Cascades.
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> tuple[Path, Path]:
+    """Two models as far as the hub looks."""
+    speech, text = tmp_path / "speech", tmp_path / "text"
+    for folder, kind in ((speech, "whisper"), (text, "bert")):
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+        (folder / "tokenizer.json").write_text("{}")
+        save_file({"weights": np.zeros(3, np.float32)}, folder / "model.safetensors")
+    (speech / "generation_config.json").write_text("{}")
+    (text / "modules.json").write_text("[]")
+    return speech, text
+
+
+def test_a_cascade_is_two_models(
+    halves: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    speech, text = halves
+    files = find_model("asr:speech+./text")
+
+    assert files.name == f"asr:{speech}+{text}"
+    assert find_model(files.name).name == files.name
+    assert [half.name for half in files.halves] == [str(speech), f"st:{text}"]
+    assert files.layout is Layout.CASCADE
+    assert not files.is_described
+    assert files.max_audio_s is None
+    assert files.num_bytes == sum(half.num_bytes for half in files.halves) > 0
+
+
+@pytest.mark.parametrize(
+    ("half", "part"),
+    [
+        (0, "config.json"),
+        (0, "generation_config.json"),
+        (0, "tokenizer.json"),
+        (0, "model.safetensors"),
+        (1, "modules.json"),
+        (1, "model.safetensors"),
+    ],
+)
+def test_a_fingerprint_moves_with_each_half(
+    halves: tuple[Path, Path], half: int, part: str
+) -> None:
+    name = "asr:{}+{}".format(*halves)
+    before = find_model(name).fingerprint("float32")
+    assert before == find_model(name).fingerprint("float32")
+    (halves[half] / part).write_bytes((halves[half] / part).read_bytes() + b" ")
+
+    assert find_model(name).fingerprint("float32") != before
+
+
+def test_a_folder_s_name_may_have_a_plus_in_it(halves: tuple[Path, Path]) -> None:
+    speech, text = (folder.rename(folder.with_name(f"a+{folder.name}+b")) for folder in halves)
+
+    files = find_model(f"asr:{speech}+{text}")
+
+    assert [half.folder for half in files.halves] == [speech, text]
+
+
+@pytest.mark.parametrize("name", ["asr:", "asr:speech", "asr:+text", "asr:speech+"])
+def test_a_cascade_has_two_names(name: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(f"{name} doesn't name two models")) as caught:
+        find_model(name)
+
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("a cascade is asr:SPEECH+TEXT, ")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("asr:{speech}+nowhere", "no model is called nowhere"),
+        ("asr:nowhere+{text}", "no model is called nowhere"),
+        ("asr:{text}+{text}", "text is no speech model of the Whisper family, but bert"),
+        ("asr:{speech}+a/text@v1", "a/text@v1 isn't on this machine"),
+        ("asr:a/speech+a/text", "a/speech isn't on this machine"),
+    ],
+)
+def test_what_is_wrong_with_a_half_is_named(
+    halves: tuple[Path, Path], name: str, message: str
+) -> None:
+    speech, text = halves
+
+    with pytest.raises(ModelError, match=message):
+        find_model(name.format(speech=speech, text=text))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("small", []),
+        ("a/b@v1", ["a/b@v1"]),
+        ("st:a/b", ["a/b"]),
+        ("asr:a/b@v1+c/d", ["a/b@v1", "c/d"]),
+        ("asr:./a+c/d", ["c/d"]),
+        ("asr:./a+./b", []),
+    ],
+)
+def test_what_of_a_hub_a_name_stands_for(name: str, expected: list[str]) -> None:
+    assert [str(repository) for repository in repositories(name)] == expected

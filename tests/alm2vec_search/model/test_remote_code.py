@@ -102,6 +102,7 @@ def test_its_own_encode_is_asked(folder: Path, ran: Path) -> None:
     np.testing.assert_allclose(queries, expected([0, 2, 100]), atol=1e-5)
     np.testing.assert_allclose(told, expected([0, 2, 5]), atol=1e-5)
     assert spec.embedding_dim == encoder.embedding_dim == 3
+    assert encoder.follows_instructions
     assert encoder.encode_query(text=[]).shape == (0, 3)
 
 

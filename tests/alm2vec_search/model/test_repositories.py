@@ -24,6 +24,7 @@ from alm2vec_search.model.hub import Layout, find_model
 from alm2vec_search.model.repositories import Repository, fetched
 from alm2vec_search.terminal import size
 from alm2vec_search.testing import tone
+from alm2vec_search.wiring import fetch_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -567,6 +568,51 @@ def test_a_model_of_sentence_transformers_keeps_its_prefix(
     assert without.exit_code == 3
     assert f"hint: use --model st:{NAME}@{commit}\n" in without.err
     assert f"st:{NAME}@{commit}\t" in alm2vec("model", "list").out
+
+
+def test_both_halves_of_a_cascade_are_fetched(
+    hub: FakeHub, cache: Path, tmp_path: Path, alm2vec: CommandLine
+) -> None:
+    commits = []
+    for repo_id, kind in (("a/speech", "whisper"), ("b/text", "bert")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+        (folder / "model.safetensors").write_bytes(kind.encode())
+        (folder / "README.md").write_text(f"---\nlicense: {kind}-licence\n---\n")
+        commits.append(hub.publish(repo_id, folder))
+    name = f"asr:a/speech@{commits[0]}+b/text@{commits[1]}"
+
+    pulled = alm2vec("model", "pull", "asr:a/speech+b/text")
+    info = json.loads(alm2vec("model", "info", "asr:a/speech+b/text", "--json").out)
+    human = alm2vec("model", "info", name).out
+
+    assert (pulled.exit_code, pulled.out) == (0, f"{name}\n"), pulled.err
+    fetching = re.findall("^fetching (.*): .* files?, .*B$", pulled.err, re.M)
+    assert fetching == ["a/speech", "b/text"]
+    files = find_model("asr:a/speech+b/text")
+    assert all(half.folder.is_relative_to(cache) for half in files.halves)
+    assert (info["name"], info["layout"], info["bytes"]) == (name, "cascade", 11)
+    assert info["halves"] == [f"a/speech@{commits[0]}", f"st:b/text@{commits[1]}"]
+    assert info["licence"] == "whisper-licence and bert-licence"
+    facts = dict(re.split(r" *\t", line) for line in human.splitlines())
+    assert [facts["speech"], facts["text"]] == info["halves"]
+
+
+def test_a_half_that_is_missing_is_fetched_when_it_is_needed(
+    hub: FakeHub, cache: Path, tmp_path: Path
+) -> None:
+    speech, text = tmp_path / "speech", tmp_path / "text"
+    for folder, kind in ((speech, "whisper"), (text, "bert")):
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    hub.publish("b/text", text)
+    said: list[str] = []
+
+    files = fetch_model(f"asr:{speech}+b/text", said.append)
+
+    assert [half.folder.is_relative_to(cache) for half in files.halves] == [False, True]
+    assert len(said) == 1
 
 
 def test_what_another_client_fetched_is_found_and_the_rest_left_alone(

@@ -162,6 +162,7 @@ def test_an_encoder_says_what_it_is(encoder: SentenceTransformersEncoder) -> Non
     assert found.device == "cpu"
     assert found.embedding_dim == DIM
     assert found.sampling_rate == 48_000
+    assert not found.follows_instructions
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

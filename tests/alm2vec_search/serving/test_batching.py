@@ -75,6 +75,12 @@ def test_the_same_as_the_encoder_by_itself() -> None:
         assert encoder.fingerprint == plain.fingerprint
 
 
+@pytest.mark.parametrize("follows", [True, False])
+def test_instructions_are_followed_where_the_encoder_does(*, follows: bool) -> None:
+    with batching(FakeEncoder(follows_instructions=follows)) as encoder:
+        assert encoder.follows_instructions == follows
+
+
 def test_what_comes_meanwhile_goes_together_and_each_gets_its_own() -> None:
     watched, seen = Watched(), []
     with batching(watched, observe=seen.append) as encoder, ThreadPoolExecutor(20) as threads:
