@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from alm2vec_search.commands.options import DeviceOption, TrustOption
-from alm2vec_search.evaluation.mteb_cli import mteb
+from alm2vec_search.evaluation.mteb.cli import mteb
 from alm2vec_search.evaluation.options import (
     AudioOption,
     JsonOption,
@@ -25,7 +25,7 @@ from alm2vec_search.evaluation.options import (
     SearchOption,
     SourceOption,
 )
-from alm2vec_search.evaluation.report_cli import report
+from alm2vec_search.evaluation.report.cli import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""Models that answer in words: measured by the option that they choose."""

@@ -1,0 +1,1 @@
+"""Our encoders and our search under mteb, the benchmark of embeddings."""
