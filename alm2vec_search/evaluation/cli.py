@@ -14,6 +14,7 @@ import typer
 from alm2vec_search.commands.options import DeviceOption, TrustOption
 from alm2vec_search.evaluation.mteb.cli import mteb
 from alm2vec_search.evaluation.options import (
+    AnswersOption,
     AudioOption,
     JsonOption,
     MaxAudioOption,
@@ -157,6 +158,7 @@ def librisqa(
 def mmau_mini(
     source: SourceOption,
     audio: AudioOption = None,
+    answers: AnswersOption = None,
     model: ModelOption = None,
     plain: PlainOption = False,
     max_audio_s: MaxAudioOption = 30.0,
@@ -166,10 +168,15 @@ def mmau_mini(
     device: DeviceOption = None,
     trust_remote_code: TrustOption = None,
 ) -> None:
-    """MMAU-mini: a question about a sound, and the nearest of a few answers."""
+    """MMAU-mini: a question about a sound, and the nearest of a few answers.
+
+    Models that answer in words are asked for a letter. With -o their answers are kept beside the
+    run as they come, and an interrupted run goes on from there.
+    """
     from alm2vec_search.evaluation.datasets.mmau import read
 
     how = How(
+        answers=answers,
         model=model,
         plain=plain,
         max_audio_s=max_audio_s,
@@ -272,6 +279,7 @@ class How:
     quiet: bool
     search: bool = False
     plain: bool = False
+    answers: str | None = None
 
 
 def _measure(read: Callable[[], EvaluationSet], how: How) -> None:
@@ -288,7 +296,9 @@ def _measure(read: Callable[[], EvaluationSet], how: How) -> None:
     )
     measured = read()
     recording = Recording(how.output, shlex.join(["alm2vec", *sys.argv[1:]]))
-    if how.search:
+    if how.answers is not None:
+        run = _by_answers(measured, settings, recording, how, how.answers)
+    elif how.search:
         run = _by_search(measured, settings, recording, quiet=how.quiet)
     else:
         run = _by_vectors(measured, settings, recording, how)
@@ -307,7 +317,7 @@ def _measure(read: Callable[[], EvaluationSet], how: How) -> None:
 
 def _by_vectors(measured: EvaluationSet, settings: Settings, recording: Recording, how: How) -> Run:
     from alm2vec_search.evaluation.running import by_vectors
-    from alm2vec_search.evaluation.talking import EmbeddingProgress
+    from alm2vec_search.evaluation.talking import MeasuringProgress
     from alm2vec_search.terminal import say
     from alm2vec_search.wiring import encoder_spec, fetch_model
 
@@ -319,13 +329,45 @@ def _by_vectors(measured: EvaluationSet, settings: Settings, recording: Recordin
     started = time.perf_counter()
     encoder = spec.build()
     load_s = time.perf_counter() - started
-    with EmbeddingProgress(quiet=how.quiet) as progress:
+    with MeasuringProgress(quiet=how.quiet) as progress:
         return by_vectors(
             measured,
             encoder,
             recording,
             max_audio_s=how.max_audio_s,
             plain=how.plain,
+            load_s=load_s,
+            progress=progress,
+        )
+
+
+def _by_answers(
+    measured: EvaluationSet, settings: Settings, recording: Recording, how: How, where: str
+) -> Run:
+    from alm2vec_search.errors import EvaluationError
+    from alm2vec_search.evaluation.answers.answering import build_answerer
+    from alm2vec_search.evaluation.answers.kept import KeptAnswers
+    from alm2vec_search.evaluation.answers.running import by_answers
+    from alm2vec_search.evaluation.talking import MeasuringProgress
+    from alm2vec_search.terminal import counted, say
+
+    if settings.model is None:
+        raise EvaluationError("--answers needs the name of a model", hint="give --model, too")
+    started = time.perf_counter()
+    answerer = build_answerer(
+        where, settings.model, device=settings.device, dtype=str(settings.dtype), announce=say
+    )
+    load_s = time.perf_counter() - started
+    kept = KeptAnswers(how.output and how.output.with_suffix(".answers.jsonl"), answerer)
+    if len(kept):
+        say(f"kept from before: {counted(len(kept), 'answer')}")
+    with MeasuringProgress(quiet=how.quiet) as progress:
+        return by_answers(
+            measured,
+            answerer,
+            kept,
+            recording,
+            max_audio_s=how.max_audio_s,
             load_s=load_s,
             progress=progress,
         )

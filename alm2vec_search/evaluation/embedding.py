@@ -43,7 +43,8 @@ class Embedder:
         encoder: what is measured.
         max_audio_s: the most of a sound that is heard, from its start; the paper's own limit is
             30 s. None is all of it.
-        plain: leave out the protocol's instructions, and let the model use its own.
+        plain: leave out the protocol's instructions, and let the model use its own. They are left
+            out, too, where the encoder doesn't follow any.
         clock: is told where the time goes.
         unreadable: sounds that couldn't be decoded, and why.
         progress: is told how far it is.
@@ -94,7 +95,9 @@ class Embedder:
         return vectors[rows_of_all], is_there[rows_of_all]
 
     def _asked(self, side: Side) -> Side:
-        return side.model_copy(update={"instruction": None}) if self.plain else side
+        if self.plain or not self.encoder.follows_instructions:
+            return side.model_copy(update={"instruction": None})
+        return side
 
     def _hear(self, ref: AudioRef | None) -> Waveform | Literal[False] | None:
         """False: there is no sound in this input. None: there is one, and it can't be decoded."""

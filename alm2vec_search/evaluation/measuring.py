@@ -124,7 +124,7 @@ def retrieval_result(
     measures = dict(_OF_PLACES)
     if any(places.num_right > 1 for places in found):
         measures |= _OF_MANY
-    figures = _figures(task, {name: list(map(of, found)) for name, of in measures.items()})
+    figures = figures_of(task, {name: list(map(of, found)) for name, of in measures.items()})
     unlucky = sorted(range(len(found)), key=lambda row: _badness(found[row].first))[:WORST]
     return TaskResult(
         name=task.name,
@@ -134,7 +134,7 @@ def retrieval_result(
         places=tuple(places.first for places in found),
         worst=tuple(
             Worst(
-                query=_content(task.queries[row], shown),
+                query=content_of(task.queries[row], shown),
                 wanted=_contents(task.documents, sorted(task.relevant[row])[:FOUND], shown),
                 found=_contents(task.documents, firsts[row], shown),
                 place=found[row].first,
@@ -172,12 +172,12 @@ def choice_result(
     return TaskResult(
         name=task.name,
         queries=len(task.queries),
-        figures=_figures(task, values),
+        figures=figures_of(task, values),
         places=tuple(places),
         worst=tuple(
             Worst(
-                query=_content(task.queries[row], shown),
-                wanted=(_content(task.choices[row][task.right[row]], shown),),
+                query=content_of(task.queries[row], shown),
+                wanted=(content_of(task.choices[row][task.right[row]], shown),),
                 found=_contents(task.choices[row], orders[row][:FOUND].tolist(), shown),
                 place=places[row],
             )
@@ -191,7 +191,7 @@ def _badness(first: int | None) -> float:
     return -float("inf") if first is None else -first
 
 
-def _figures(task: Task, values: Mapping[str, Sequence[float]]) -> tuple[Figure, ...]:
+def figures_of(task: Task, values: Mapping[str, Sequence[float]]) -> tuple[Figure, ...]:
     """Over all queries, and over those of each domain."""
     rows_of: dict[str | None, list[int]] = {None: list(range(len(task.queries)))}
     for row, part in enumerate(task.domains):
@@ -238,10 +238,11 @@ def _confusions(task: RetrievalTask, firsts: Sequence[Sequence[int]]) -> tuple[C
 
 
 def _contents(sides: Sequence[Side], rows: Iterable[int], shown: PathShown) -> tuple[Content, ...]:
-    return tuple(_content(sides[row], shown) for row in rows)
+    return tuple(content_of(sides[row], shown) for row in rows)
 
 
-def _content(side: Side, shown: PathShown) -> Content:
+def content_of(side: Side, shown: PathShown) -> Content:
+    """A side as a run's file has it."""
     return Content(
         text=side.text,
         sound=None if side.audio is None else _sound(side.audio, shown),

@@ -50,6 +50,16 @@ MaxAudioOption = Annotated[
         help="The most of a sound that is heard, from its start; a search hears all of it.",
     ),
 ]
+AnswersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--answers",
+        metavar="WHERE",
+        help="Ask a model that answers in words, by the name --model: on this machine with "
+        "`transformers`, or on an OpenAI-compatible server, https://HOST/v1; its key is in "
+        "OPENAI_API_KEY.",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="RUN.json", help="Keep all that was found."),

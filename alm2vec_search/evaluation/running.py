@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -125,7 +125,14 @@ def by_vectors(
     system = system_of(
         encoder, "vectors", detail="each input under the model's own instruction" if plain else ""
     )
+    measured = replace(measured, notes=(*measured.notes, *_left_out(measured, encoder)))
     return recording.run(measured, system, [r for r in results if r is not None], cost, unreadable)
+
+
+def _left_out(measured: EvaluationSet, encoder: Encoder) -> tuple[str, ...]:
+    if encoder.follows_instructions or not any(side.instruction for side in measured.sides()):
+        return ()
+    return (f"{encoder.name} follows no instructions: they were left out",)
 
 
 def by_search(

@@ -19,7 +19,7 @@ SHOWN = 5  # of what is missing or couldn't be used; the run's file has all
 PLAIN_EVERY_S = 10.0
 
 
-class EmbeddingProgress:
+class MeasuringProgress:
     """A moving line on a terminal, now and then a plain one elsewhere, or nothing."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -27,11 +27,11 @@ class EmbeddingProgress:
         self._said_at = time.monotonic()
         self._bar: Bar | None = None
 
-    def __enter__(self) -> EmbeddingProgress:
+    def __enter__(self) -> MeasuringProgress:
         if not self._quiet and talk().is_terminal:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-            columns = ("  embedding", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = ("  measuring", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=talk(), transient=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=None)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import base64
 import builtins
 import io
-import json
 import re
 import socket
-import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from chat_stand_in import ChatStandIn, completion, failure
 
 from alm2vec_search.domain import Waveform
 from alm2vec_search.errors import EvaluationError
@@ -30,76 +27,8 @@ from alm2vec_search.evaluation.answers.chat_server import ChatServer, wav_of
 from alm2vec_search.evaluation.answers.prompting import prompt_for
 from alm2vec_search.testing import tone
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 SOUND = Waveform(tone(440, 0.3, 16_000), 16_000)
 QUESTION = ChoiceQuestion("What is heard?", ("a dog", "a tone"), SOUND)
-
-
-def completion(content: str | None) -> dict[str, Any]:
-    message = {"role": "assistant", "content": content}
-    choice = {"index": 0, "finish_reason": "stop", "message": message}
-    said = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
-    return said | {"choices": [choice]}
-
-
-def failure(message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "t", "code": None, "param": None}}
-
-
-@dataclass
-class ChatStandIn:
-    """Answers in turn with what it was told to, the last for good, and remembers what it got."""
-
-    answers: list[tuple[int, object]] = field(default_factory=lambda: [(200, completion("B"))])
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-    address: str = ""
-
-    def take(self, path: str, key: str | None, body: bytes) -> tuple[int, object]:
-        self.paths.append(path)
-        self.keys.append(key)
-        self.asked.append(json.loads(body))
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-
-@pytest.fixture
-def server() -> Iterator[ChatStandIn]:
-    stand_in = ChatStandIn()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            status, answer = stand_in.take(self.path, self.headers["authorization"], body)
-            is_text = isinstance(answer, str)
-            data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-type", "text/html" if is_text else "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.send_header("retry-after-ms", "1")
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        stand_in.address = f"http://127.0.0.1:{http.server_address[1]}/v1"
-        try:
-            yield stand_in
-        finally:
-            http.shutdown()
-            thread.join()
-
-
-@pytest.fixture(autouse=True)
-def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_what_is_sent(server: ChatStandIn) -> None:
