@@ -68,6 +68,13 @@ def test_plain_leaves_the_instructions_out() -> None:
     assert given["instruction"] is None
 
 
+def test_a_model_that_follows_no_instructions_is_given_none() -> None:
+    encoder = Listening()
+    encoder.encoder = FakeEncoder(follows_instructions=False)
+    Embedder(encoder).embed([Side(text="low", instruction="name it")], "query")
+    assert encoder.calls[0][1]["instruction"] is None
+
+
 def test_only_the_start_of_a_long_sound_is_heard(tmp_path: Path) -> None:
     sound = AudioRef(path=write_tone(tmp_path / "low.wav", "low", 5.0))
     encoder = Listening()
