@@ -311,3 +311,13 @@ class Labeller(Protocol):
     def labels(self, audio: Sequence[Waveform], most: int) -> list[tuple[Label, ...]]:
         """The most present sounds in each, most present first."""
         ...
+
+
+@runtime_checkable
+class BriefListener(Protocol):
+    """An encoder that refuses longer sounds than so much."""
+
+    @property
+    def max_audio_s(self) -> float | None:
+        """In seconds; None is no limit."""
+        ...

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from alm2vec_search.domain import BriefListener
 from alm2vec_search.errors import AudioError, EvaluationError
 from trainer.hearing import hear
 
@@ -94,6 +95,13 @@ class Embedder:
         rows_of_all = [row_of[side] for side in sides]
         return vectors[rows_of_all], is_there[rows_of_all]
 
+    @property
+    def heard_s(self) -> float | None:
+        """The most of a sound that is heard: no more than the encoder takes."""
+        if not isinstance(self.encoder, BriefListener) or self.encoder.max_audio_s is None:
+            return self.max_audio_s
+        return min(self.encoder.max_audio_s, self.max_audio_s or self.encoder.max_audio_s)
+
     def _asked(self, side: Side) -> Side:
         if self.plain or not self.encoder.follows_instructions:
             return side.model_copy(update={"instruction": None})
@@ -107,7 +115,7 @@ class Embedder:
             return None
         started = time.perf_counter()
         try:
-            sound = hear(ref, self.encoder.sampling_rate, self.max_audio_s, 0.0)
+            sound = hear(ref, self.encoder.sampling_rate, self.heard_s, 0.0)
         except AudioError as error:
             self.unreadable[ref] = error.reason
             return None

@@ -125,7 +125,12 @@ def by_vectors(
     system = system_of(
         encoder, "vectors", detail="each input under the model's own instruction" if plain else ""
     )
-    measured = replace(measured, notes=(*measured.notes, *_left_out(measured, encoder)))
+    notes = [*measured.notes, *_left_out(measured, encoder)]
+    if embedder.heard_s != max_audio_s:
+        notes.append(
+            f"{encoder.name} takes no more than {embedder.heard_s:g} s of a sound: its start"
+        )
+    measured = replace(measured, notes=tuple(notes))
     return recording.run(measured, system, [r for r in results if r is not None], cost, unreadable)
 
 

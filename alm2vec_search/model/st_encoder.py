@@ -85,6 +85,11 @@ class SentenceTransformersEncoder:
         with room_on(device):
             self._model.to(device)
 
+    @property
+    def max_audio_s(self) -> float | None:
+        """The longest sound that it takes; None, if there is no limit."""
+        return None if self._longest is None else self._longest / self.sampling_rate
+
     def encode_query(
         self,
         *,

@@ -84,6 +84,18 @@ def test_only_the_start_of_a_long_sound_is_heard(tmp_path: Path) -> None:
     assert embedder.clock.audio_s == 2.0
 
 
+def test_no_more_is_heard_than_the_model_takes(tmp_path: Path) -> None:
+    class Brief(Listening):
+        max_audio_s = 1.5
+
+    sound = AudioRef(path=write_tone(tmp_path / "low.wav", "low", 5.0))
+    for asked_s, heard_s in ((30.0, 1.5), (None, 1.5), (1.0, 1.0)):
+        encoder = Brief()
+        embedder = Embedder(encoder, max_audio_s=asked_s)
+        embedder.embed([Side(audio=sound)], "document")
+        assert encoder.calls[0][1]["audio"][0].duration_s == embedder.heard_s == heard_s
+
+
 def test_a_sound_that_cannot_be_read_has_no_vector_and_is_tried_once(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     broken = AudioRef(path=tmp_path / "broken.wav")
