@@ -15,7 +15,7 @@ from alm2vec_search.evaluation.embedding import Embedder
 from alm2vec_search.evaluation.library import indexed
 from alm2vec_search.evaluation.measuring import measure
 from alm2vec_search.evaluation.runs import FORMAT, Cost, Run, System, relative_sound
-from alm2vec_search.evaluation.searching import SearchedLibrary, searchable, sounds_of
+from alm2vec_search.evaluation.searching import LIMIT, SearchedLibrary, searchable, sounds_of
 from alm2vec_search.settings import usable_cores
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def by_vectors(
     notes = [*measured.notes, *_left_out(measured, encoder)]
     if embedder.heard_s != max_audio_s:
         notes.append(
-            f"{encoder.name} takes no more than {embedder.heard_s:g} s of a sound: its start"
+            f"{name_of(encoder)} takes no more than {embedder.heard_s:g} s of a sound: its start"
         )
     measured = replace(measured, notes=tuple(notes))
     return recording.run(measured, system, [r for r in results if r is not None], cost, unreadable)
@@ -137,7 +137,7 @@ def by_vectors(
 def _left_out(measured: EvaluationSet, encoder: Encoder) -> tuple[str, ...]:
     if encoder.follows_instructions or not any(side.instruction for side in measured.sides()):
         return ()
-    return (f"{encoder.name} follows no instructions: they were left out",)
+    return (f"{name_of(encoder)} follows no instructions: they were left out",)
 
 
 def by_search(
@@ -182,19 +182,24 @@ def by_search(
         f"{recording.shown(library.sounds[path])}: {reason}"
         for path, reason in library.report.skipped
     ]
-    system = system_of(
-        encoder, "search", detail=f"indexed and searched, chunks of {making.info.chunking}"
-    )
+    system = system_of(encoder, "search", detail="through the index")
+    chunks = f"indexed in chunks of {making.info.chunking}; {LIMIT} hits a question"
+    measured = replace(measured, notes=(*measured.notes, chunks))
     return recording.run(measured, system, results, cost, unreadable)
 
 
 def system_of(encoder: Encoder, kind: Literal["vectors", "search"], detail: str) -> System:
-    """What was measured, as a run's file has it. A model's folder is named by its last part."""
+    """What was measured, as a run's file has it."""
     return System(
         kind=kind,
-        name=Path(encoder.name).name if os.path.isabs(encoder.name) else encoder.name,
+        name=name_of(encoder),
         detail=detail,
         fingerprint=encoder.fingerprint,
         embedding_dim=encoder.embedding_dim,
         device=encoder.device,
     )
+
+
+def name_of(encoder: Encoder) -> str:
+    """What people call it; a model's folder is called by its last part."""
+    return Path(encoder.name).name if os.path.isabs(encoder.name) else encoder.name

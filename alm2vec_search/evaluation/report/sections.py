@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from alm2vec_search.errors import EvaluationError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 NOT_KNOWN = "–"
 NAMED = 5  # of what is missing, so many are named
-MANY_TASKS = 3  # from so many on, a table of all tasks comes first
+MOST_MEASURES = 10  # in one table; mteb has sixty
 FAMILIES = {"r": "R", "p": "P", "ndcg": "nDCG", "map": "mAP", "mrr": "MRR"}
 KINDS = {
     "vectors": "vectors, each query against the whole pool",
@@ -266,13 +267,9 @@ def _tables(key: str, runs: Sequence[Reported]) -> Iterator[Table]:
     known = published()
     if (compared := known.find_set(key)) is not None:
         yield _comparison(known, compared, runs)
-    names = list(_task_names(runs))
-    if len(names) >= MANY_TASKS:
-        yield _overview(names, runs)
-    for name in names:
-        yield _of_task(name, runs)
-        if (parts := _by_domain(name, runs)) is not None:
-            yield parts
+    yield _figures(runs)
+    if (parts := _by_domain(runs)) is not None:
+        yield parts
 
 
 def _task_names(runs: Sequence[Reported]) -> Iterator[str]:
@@ -337,59 +334,60 @@ def _size(task: TaskResult) -> str:
     return f"{task.queries:,} queries, each over {task.pool:,} documents"
 
 
-def _overview(names: Sequence[str], runs: Sequence[Reported]) -> Table:
-    """Of each task its first figure: what it is mainly measured by."""
-    rows = []
-    for name in names:
-        tasks = [task_of(reported.run, name) for reported in runs]
-        first = next((task.figures[0] for task in tasks if task and task.figures), None)
-        if first is not None:
-            found = (_find(t, first.metric, first.domain, first.of) if t else None for t in tasks)
-            head = f"{name}: {metric_name(first.metric, first.of)}"
-            rows.append(Row(head, tuple(map(in_percent, found))))
-    return Table("All tasks", ("task", *(r.label for r in runs)), tuple(rows))
-
-
-def _of_task(name: str, runs: Sequence[Reported]) -> Table:
-    tasks = [task_of(reported.run, name) for reported in runs]
-    keys = dict.fromkeys(
-        (figure.metric, figure.of)
-        for task in tasks
-        if task
-        for figure in task.figures
-        if figure.domain is None
-    )
-    rows = [
-        Row("queries", tuple(Cell(f"{t.queries:,}" if t else NOT_KNOWN) for t in tasks)),
+def _figures(runs: Sequence[Reported]) -> Table:
+    """Of each task a row for each system."""
+    results = list(_results(runs))
+    of_tasks = [[(f.metric, f.of) for f in t.figures if f.domain is None] for _, t in results]
+    main = [measures[0] for measures in of_tasks if measures]  # of each task, its first
+    keys = list(dict.fromkeys([*main, *chain.from_iterable(of_tasks)]))
+    shown = keys[:MOST_MEASURES]
+    rows = tuple(
         Row(
-            "pool",
-            tuple(Cell(NOT_KNOWN if t is None or t.pool is None else f"{t.pool:,}") for t in tasks),
-        ),
-    ]
-    for metric, of in keys:
-        figures = (_find(t, metric, None, of) if t else None for t in tasks)
-        rows.append(Row(metric_name(metric, of), tuple(map(in_percent, figures))))
-    return Table(capitalised(name), ("measure", *(r.label for r in runs)), tuple(rows))
+            task.name,
+            (
+                Cell(reported.label),
+                Cell(f"{task.queries:,}"),
+                Cell(NOT_KNOWN if task.pool is None else f"{task.pool:,}"),
+                *(in_percent(_find(task, metric, None, of)) for metric, of in shown),
+            ),
+        )
+        for reported, task in results
+    )
+    heads = (metric_name(metric, of) for metric, of in shown)
+    note = ""
+    if len(keys) > len(shown):
+        note = f"{len(keys) - len(shown)} more measures are in the files of the runs."
+    return Table("Figures", ("task", "system", "queries", "pool", *heads), rows, note)
 
 
-def _by_domain(name: str, runs: Sequence[Reported]) -> Table | None:
-    tasks = [task_of(reported.run, name) for reported in runs]
-    keys = dict.fromkeys(
-        (figure.domain, figure.metric, figure.of)
-        for task in tasks
-        if task
+def _by_domain(runs: Sequence[Reported]) -> Table | None:
+    """Of each part of a task its main measure, a column for each system."""
+    tasks = {reported.label: reported.run.tasks for reported in runs}
+    places = dict.fromkeys(
+        (task.name, figure.domain)
+        for of_run in tasks.values()
+        for task in of_run
         for figure in task.figures
         if figure.domain is not None
     )
-    if not keys:
+    if not places:
         return None
     rows = []
-    for domain, metric, of in keys:
-        figures = [_find(t, metric, domain, of) if t else None for t in tasks]
-        cells = tuple(map(_with_size, figures))
-        rows.append(Row(f"{domain}: {metric_name(metric, of)}", cells))
-    columns = ("measure", *(r.label for r in runs))
-    return Table(f"{capitalised(name)}, by domain", columns, tuple(rows))
+    for name, domain in places:
+        figures = []
+        for reported in runs:
+            task = task_of(reported.run, name)
+            main = task.figures[0] if task and task.figures else None
+            figures.append(task and main and _find(task, main.metric, domain, main.of))
+        rows.append(Row(f"{name}: {domain}", tuple(_with_size(f or None) for f in figures)))
+    return Table("By domain", ("task and domain", *tasks), tuple(rows))
+
+
+def _results(runs: Sequence[Reported]) -> Iterator[tuple[Reported, TaskResult]]:
+    for name in _task_names(runs):
+        for reported in runs:
+            if (task := task_of(reported.run, name)) is not None:
+                yield reported, task
 
 
 def _with_size(figure: Figure | None) -> Cell:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sample_runs import choices, labels, recalls, retrieval, run, written
+from sample_runs import choices, labels, retrieval, run, written
 
 from alm2vec_search.errors import EvaluationError
 from alm2vec_search.evaluation.report.published import published
 from alm2vec_search.evaluation.report.sections import (
+    MOST_MEASURES,
     NAMED,
     NOT_KNOWN,
     Section,
@@ -20,7 +21,7 @@ from alm2vec_search.evaluation.report.sections import (
     sources_of,
     systems_table,
 )
-from alm2vec_search.evaluation.runs import Cost, Run, TaskResult
+from alm2vec_search.evaluation.runs import Cost, Figure, Run, TaskResult
 
 A, B, C = Path("a.json"), Path("b.json"), Path("c.json")
 
@@ -100,30 +101,38 @@ def test_what_a_run_has_not_measured_is_left_open() -> None:
 def test_runs_stand_side_by_side() -> None:
     one = run("labels", "mine", labels())
     other = run("labels", "mine", retrieval("audio to text"), model="other")
-    first, second = only(one, other).tables
-    assert (first.title, first.columns) == ("Text to audio", ("measure", "small", "other"))
-    assert texts(first, "R@1") == ["60.0", NOT_KNOWN]
-    assert texts(first, "mAP@10, mean over labels") == ["55.0", NOT_KNOWN]
-    assert texts(first, "queries") == ["40", NOT_KNOWN]
-    assert second.title == "Audio to text"
-    assert texts(second, "nDCG@10") == [NOT_KNOWN, "50.0"]
+    (table,) = only(one, other).tables
+    assert table.title == "Figures"
+    assert table.columns[:5] == ("task", "system", "queries", "pool", "R@1")
+    by_text = dict(zip(table.columns[1:], texts(table, "text to audio"), strict=True))
+    by_sound = dict(zip(table.columns[1:], texts(table, "audio to text"), strict=True))
+    assert (by_text["system"], by_text["queries"], by_text["R@1"]) == ("small", "40", "60.0")
+    assert by_text["mAP@10, mean over labels"] == "55.0"
+    assert (by_sound["system"], by_sound["nDCG@10"]) == ("other", "50.0")
+    assert by_sound["mAP@10, mean over labels"] == NOT_KNOWN
 
 
 def test_domains_have_a_table_of_their_own() -> None:
     *_, whole, parts = only(run("mmau-mini", "MMAU", choices())).tables
-    assert texts(whole, "accuracy") == ["63.0"]
-    assert parts.title == "Multiple choice, by domain"
-    assert [row.head for row in parts.rows] == ["music: accuracy", "sound: accuracy"]
+    assert texts(whole, "multiple choice") == ["small", "1,000", NOT_KNOWN, "63.0"]
+    assert (parts.title, parts.columns) == ("By domain", ("task and domain", "small"))
+    assert [row.head for row in parts.rows] == ["multiple choice: music", "multiple choice: sound"]
     assert parts.rows[0].cells[0].interval == "58.7–64.7, n = 334"
 
 
-def test_many_tasks_have_an_overview() -> None:
-    names = ("ClothoT2A", "ClothoA2T", "GTZAN", "empty")
-    tasks = [TaskResult(name=n, queries=5, figures=recalls(0.1, 5)) for n in names[:3]]
-    empty = TaskResult(name="empty", queries=0, figures=())
-    overview = only(run("mteb", "MTEB", *tasks, empty)).tables[0]
-    assert overview.title == "All tasks"
-    assert [row.head for row in overview.rows] == [f"{name}: R@1" for name in names[:3]]
+def test_the_main_measures_of_all_tasks_come_first_and_not_all_are_shown() -> None:
+    many = tuple(Figure(metric=f"ndcg@{k}", value=0.5, n=5) for k in range(1, 20))
+    other = (Figure(metric="v_measure", value=0.25, n=5),)
+    tasks = [
+        TaskResult(name="ClothoT2A", queries=5, figures=many),
+        TaskResult(name="clusters", queries=5, figures=other),
+        TaskResult(name="empty", queries=0, figures=()),
+    ]
+    (table,) = only(run("mteb", "MTEB", *tasks)).tables
+    assert table.columns[4:6] == ("nDCG@1", "v_measure")
+    assert len(table.columns) == 4 + MOST_MEASURES
+    assert texts(table, "clusters")[3:5] == [NOT_KNOWN, "25.0"]
+    assert table.note == f"{20 - MOST_MEASURES} more measures are in the files of the runs."
 
 
 def test_what_is_missing_is_counted_and_named() -> None:

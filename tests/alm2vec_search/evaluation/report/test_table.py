@@ -93,7 +93,7 @@ def test_every_row_has_as_many_cells_as_its_table() -> None:
         else:
             assert len(widths) <= 1, line
             widths = set()
-    assert ["d|e: R@1", "20.0 (18.0–22.0, n = 3)"] in Rendered(markdown).rows
+    assert ["x | y: d|e", "20.0 (18.0–22.0, n = 3)"] in Rendered(markdown).rows
 
 
 def test_ours_are_bold_with_their_interval_and_printed_ones_are_not() -> None:
@@ -109,7 +109,7 @@ def test_ours_are_bold_with_their_interval_and_printed_ones_are_not() -> None:
 def test_a_set_of_ones_own_has_no_published_part() -> None:
     markdown = as_markdown(sections_of([(Path("a.json"), run("labels", "mine", labels()))]))
     assert "ALM2Vec" not in markdown
-    assert "| MRR | 70.0 |" in markdown
+    assert "| text to audio | small | 40 | 40 | 60.0 (58.0–62.0) |" in markdown
     assert markdown.endswith("\n")
 
 
