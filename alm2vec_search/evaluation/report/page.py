@@ -81,6 +81,12 @@ class Mixture:
     pairs: tuple[Heat, ...]
     n_more: int
 
+    @property
+    def is_worth_a_table(self) -> bool:
+        """Whether a table of the labels wouldn't be empty for the most part."""
+        filled = sum(bool(cell.text) for row in self.cells for cell in row)
+        return filled >= len(self.labels)
+
 
 @dataclass(frozen=True, slots=True)
 class PageContent:
