@@ -302,15 +302,16 @@ def _measure(read: Callable[[], EvaluationSet], how: How) -> None:
         run = _by_search(measured, settings, recording, quiet=how.quiet)
     else:
         run = _by_vectors(measured, settings, recording, how)
+    if how.output is not None:  # first, since whoever reads what is printed may stop reading
+        write_run(run, how.output)
+    say_run(run)
+    if how.output is not None:
+        say(f"{shown(how.output)}: alm2vec eval report shows it")
     with data_for_a_pipe():
         if how.as_json:
             print(run.model_dump_json(exclude_defaults=True))
         else:
             print_run(run)
-    say_run(run)
-    if how.output is not None:
-        write_run(run, how.output)
-        say(f"{shown(how.output)}: alm2vec eval report shows it")
     if run.missing or run.unreadable or run.set_aside:
         raise typer.Exit(1)
 

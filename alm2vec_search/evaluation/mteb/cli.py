@@ -63,12 +63,13 @@ def mteb(
     from alm2vec_search.evaluation.mteb.tasks import find_task, listed_tasks, require_mteb
     from alm2vec_search.evaluation.runs import require_writable, write_run
     from alm2vec_search.settings import load_settings
-    from alm2vec_search.terminal import counted, say
+    from alm2vec_search.terminal import counted, data_for_a_pipe, say
 
     require_mteb()
     if list_:
-        for task in listed_tasks():
-            print(f"{task.name}\t{task.type}\t{task.category}")
+        with data_for_a_pipe():
+            for task in listed_tasks():
+                print(f"{task.name}\t{task.type}\t{task.category}")
         return
     if not tasks:
         raise EvaluationError("no task was named", hint="alm2vec eval mteb --list shows them")
@@ -77,15 +78,18 @@ def mteb(
     settings = load_settings(model=model, device=device)
     found = [find_task(name) for name in dict.fromkeys(tasks)]
     run = _measured(settings, found, instruction, through_search=search, again=again)
+    if output is not None:  # first, since whoever reads what is printed may stop reading
+        write_run(run, output)
     for reason in run.set_aside:
         say(f"left out: {reason}")
     if run.unreadable:
         say(f"{counted(len(run.unreadable), 'document')} can't be read: {run.unreadable[0]} ...")
-    for result in run.tasks:
-        main = result.figures[0]
-        print(f"{result.name}\t{main.metric}\t{main.value:.4f}")
-    if output is not None:
-        write_run(run, output)
+    with data_for_a_pipe():
+        for result in run.tasks:
+            main = result.figures[0]
+            print(f"{result.name}\t{main.metric}\t{main.value:.4f}")
+    if run.unreadable or run.set_aside:
+        raise typer.Exit(1)
 
 
 def _measured(

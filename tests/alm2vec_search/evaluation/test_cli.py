@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +39,20 @@ def test_labels_as_lines_for_a_pipe(alm2vec: CommandLine, sounds: Path, tmp_path
     assert float(rows[0][3]) == pytest.approx(run.tasks[0].figures[0].value, abs=1e-6)
     assert run.system.name == "small"
     assert run.cost.audio_s == pytest.approx(4, abs=0.1)  # both ways
+
+
+def test_a_reader_who_stops_loses_nothing(sounds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run.json"
+    command = [sys.executable, "-m", "alm2vec_search.cli", "eval", "labels", sounds, "-o", out]
+    writing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert writing.stdout is not None
+    assert writing.stderr is not None
+    writing.stdout.close()
+    talk = writing.stderr.read().decode()
+    writing.stderr.close()
+    assert writing.wait() == 0
+    assert "Traceback" not in talk
+    assert read_run(out).set_name == "sounds"
 
 
 def test_json_is_the_run(alm2vec: CommandLine, sounds: Path) -> None:
