@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from alm2vec_search.errors import EvaluationError
@@ -20,6 +20,7 @@ from alm2vec_search.settings import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from alm2vec_search.collection.base import Collection
     from alm2vec_search.domain import Encoder
@@ -201,5 +202,13 @@ def system_of(encoder: Encoder, kind: Literal["vectors", "search"], detail: str)
 
 
 def name_of(encoder: Encoder) -> str:
-    """What people call it; a model's folder is called by its last part."""
-    return Path(encoder.name).name if os.path.isabs(encoder.name) else encoder.name
+    """What people call it; folders are called by their last part."""
+    return short_name(encoder.name)
+
+
+def short_name(name: str) -> str:
+    """
+    >>> short_name("/models/my-model"), short_name("asr:/models/whisper+owner/text")
+    ('my-model', 'asr:whisper+owner/text')
+    """
+    return re.sub(r"(?:^|(?<=[:+]))/(?:[^+]*/)?", "", name)

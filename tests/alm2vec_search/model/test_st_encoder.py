@@ -13,18 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from clap_checkpoint import DIM, as_sentence_transformers, tokenizer, write_clap
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from tokenizers.pre_tokenizers import ByteLevel
-from transformers import (
-    BertConfig,
-    BertModel,
-    ClapConfig,
-    ClapFeatureExtractor,
-    ClapModel,
-    ClapProcessor,
-    RobertaTokenizerFast,
-)
+from transformers import BertConfig, BertModel
 
 from alm2vec_search.domain import Waveform
 from alm2vec_search.errors import ModelError
@@ -38,7 +30,6 @@ if TYPE_CHECKING:
     from alm2vec_search.domain import Encoder
 
 RATE = 48_000
-DIM = 12
 SAME = 1e-5  # measured: 5e-7
 TEXTS = ["rain", "a dog barks in the distance", "", "rain " * 40]
 
@@ -62,53 +53,11 @@ SOUNDS = [
 # Toys.
 
 
-def tokenizer() -> RobertaTokenizerFast:
-    """A piece for each byte."""
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(ByteLevel.alphabet())]
-    vocab = {piece: number for number, piece in enumerate(pieces)}
-    return RobertaTokenizerFast(vocab=vocab, merges=[], model_max_length=64)
-
-
-def write_clap(folder: Path, *, fused: bool) -> None:
-    """As transformers lays it out, with random weights that tell sounds apart."""
-    torch.manual_seed(0)
-    text = {
-        "vocab_size": len(tokenizer()),
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 66,
-    }
-    audio = {
-        "patch_embeds_hidden_size": 8,
-        "depths": [1, 1],
-        "num_attention_heads": [2, 2],
-        "num_hidden_layers": 2,
-        "hidden_size": 16,
-        "enable_fusion": fused,
-    }
-    model = ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=DIM)).eval()
-    for weights in model.parameters():
-        if weights.ndim > 1:
-            torch.nn.init.normal_(weights, std=0.3)
-    model.save_pretrained(folder)
-    extractor = ClapFeatureExtractor(truncation="fusion" if fused else "rand_trunc")
-    ClapProcessor(extractor, tokenizer()).save_pretrained(folder)
-
-
 def write_bert(folder: Path) -> None:
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
     config = BertConfig(vocab_size=len(tokenizer()), num_hidden_layers=1, **sizes)
     BertModel(config).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
-
-
-def as_sentence_transformers(plain: Path, folder: Path) -> Path:
-    SentenceTransformer(str(plain), device="cpu", local_files_only=True).save_pretrained(
-        str(folder), create_model_card=False
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")
