@@ -16,6 +16,7 @@ from alm2vec_search.evaluation.library import indexed
 from alm2vec_search.evaluation.measuring import measure
 from alm2vec_search.evaluation.runs import FORMAT, Cost, Run, System, relative_sound
 from alm2vec_search.evaluation.searching import LIMIT, SearchedLibrary, searchable, sounds_of
+from alm2vec_search.model.hub import dtype_of
 from alm2vec_search.settings import usable_cores
 
 if TYPE_CHECKING:
@@ -197,6 +198,7 @@ def system_of(encoder: Encoder, kind: Literal["vectors", "search"], detail: str)
         detail=detail,
         fingerprint=encoder.fingerprint,
         embedding_dim=encoder.embedding_dim,
+        dtype=dtype_of(encoder.fingerprint),
         device=encoder.device,
     )
 

@@ -15,6 +15,7 @@ from alm2vec_search.evaluation.measuring import (
     content_of,
     figures_of,
 )
+from alm2vec_search.evaluation.running import short_name
 from alm2vec_search.evaluation.runs import Content, Cost, System, TaskResult, Worst
 from alm2vec_search.evaluation.sets import ChoiceTask
 from alm2vec_search.settings import usable_cores
@@ -84,7 +85,10 @@ def by_answers(
         cores=usable_cores(),
     )
     system = System(
-        kind="answers", name=answerer.name, detail="answers in words", device=answerer.device
+        kind="answers",
+        name=short_name(answerer.name),
+        detail="answers in words",
+        device=answerer.device,
     )
     run = recording.run(measured, system, results, cost, unreadable)
     undecided = options.count(None)

@@ -13,6 +13,7 @@ from alm2vec_search.errors import Alm2VecError, EvaluationError, one_line
 from alm2vec_search.evaluation.mteb.audio import our_decoders
 from alm2vec_search.evaluation.mteb.search import MtebSearch, require_sounds
 from alm2vec_search.evaluation.mteb.tasks import Instructions, without_advice
+from alm2vec_search.evaluation.running import name_of
 from alm2vec_search.evaluation.runs import Cost, Figure, Run, System, TaskResult
 from alm2vec_search.model.hub import dtype_of
 from alm2vec_search.settings import usable_cores
@@ -237,7 +238,7 @@ def _system(model: MtebEncoder | MtebSearch) -> System:
     under = "the task" if model.instructions is Instructions.TASK else "the model"
     return System(
         kind="mteb",
-        name=encoder.name,
+        name=name_of(encoder),
         detail=f"{way}, under the instructions of {under}",
         fingerprint=encoder.fingerprint,
         embedding_dim=encoder.embedding_dim,
