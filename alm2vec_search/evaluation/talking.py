@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as Bar
 
-    from alm2vec_search.evaluation.runs import Figure, Run
+    from alm2vec_search.evaluation.runs import Figure, Run, TaskResult
 
 SHOWN = 5  # of what is missing or couldn't be used; the run's file has all
 PLAIN_EVERY_S = 10.0
@@ -63,22 +63,28 @@ def print_run(run: Run) -> None:
 
 
 def _print_table(run: Run) -> None:
+    """A column for each task, so that it fits where there is little room."""
     from rich.table import Table
     from rich.text import Text
 
-    metrics = list(dict.fromkeys(f.metric for task in run.tasks for f in task.figures))
     table = Table(box=None, pad_edge=False)
     table.add_column("")
-    table.add_column("queries", justify="right")
-    for metric in metrics:
-        table.add_column(metric, justify="right")
     for task in run.tasks:
-        for domain in dict.fromkeys(figure.domain for figure in task.figures):
-            of_domain = {f.metric: f for f in task.figures if f.domain == domain}
-            name = Text(task.name) if domain is None else Text(f"  {printable(domain)}")
-            cells = [_cell(of_domain.get(metric)) for metric in metrics]
-            table.add_row(name, f"{next(iter(of_domain.values())).n:,}", *cells)
+        table.add_column(task.name, justify="right")
+    table.add_row("queries", *(f"{task.queries:,}" for task in run.tasks))
+    if any(task.pool is not None for task in run.tasks):
+        pools = ("" if task.pool is None else f"{task.pool:,}" for task in run.tasks)
+        table.add_row("pool", *pools)
+    rows = dict.fromkeys((f.domain, f.metric) for task in run.tasks for f in task.figures)
+    for domain, metric in rows:
+        name = metric if domain is None else f"{metric}, {printable(domain)}"
+        table.add_row(Text(name), *(_cell(_find(task, domain, metric)) for task in run.tasks))
     data().print(table)
+
+
+def _find(task: TaskResult, domain: str | None, metric: str) -> Figure | None:
+    found = (f for f in task.figures if (f.domain, f.metric) == (domain, metric))
+    return next(found, None)
 
 
 def _cell(figure: Figure | None) -> str:
