@@ -132,6 +132,7 @@ def retrieval_result(
         pool=len(task.documents),
         figures=figures,
         places=tuple(places.first for places in found),
+        groups=numbered(task.groups),
         worst=tuple(
             Worst(
                 query=content_of(task.queries[row], shown),
@@ -174,6 +175,7 @@ def choice_result(
         queries=len(task.queries),
         figures=figures_of(task, values),
         places=tuple(places),
+        groups=numbered(task.groups),
         worst=tuple(
             Worst(
                 query=content_of(task.queries[row], shown),
@@ -185,6 +187,15 @@ def choice_result(
             if places[row] != 0
         ),
     )
+
+
+def numbered(groups: Sequence[str]) -> tuple[int, ...]:
+    """
+    >>> numbered(["tape 2", "tape 1", "tape 2"])
+    (0, 1, 0)
+    """
+    number = {group: row for row, group in enumerate(dict.fromkeys(groups))}
+    return tuple(number[group] for group in groups)
 
 
 def _badness(first: int | None) -> float:

@@ -80,6 +80,8 @@ class TaskResult(_Value):
     # For each query, the place of its best right document (for a choice: how many candidates come
     # before the right one). None: it isn't in the list that a search returned.
     places: tuple[int | None, ...] = ()
+    # For each query, the number of its group: those of one aren't independent of each other.
+    groups: tuple[int, ...] = ()
     worst: tuple[Worst, ...] = ()
     confusions: tuple[Confusion, ...] = ()
 

@@ -14,6 +14,7 @@ from alm2vec_search.evaluation.measuring import (
     WORST,
     content_of,
     figures_of,
+    numbered,
 )
 from alm2vec_search.evaluation.running import short_name
 from alm2vec_search.evaluation.runs import Content, Cost, System, TaskResult, Worst
@@ -112,6 +113,7 @@ def _result(
         queries=len(task.queries),
         figures=figures_of(task, values),
         places=tuple(0 if right else None for right in is_right),
+        groups=numbered(task.groups),
         worst=tuple(
             Worst(
                 query=content_of(task.queries[row], recording.shown),

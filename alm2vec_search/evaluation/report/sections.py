@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from alm2vec_search.errors import EvaluationError
+from alm2vec_search.evaluation.intervals import difference_interval
 from alm2vec_search.evaluation.report.published import published
 from alm2vec_search.evaluation.runs import read_run
 from alm2vec_search.terminal import counted, length
@@ -47,7 +48,7 @@ class Cell:
         >>> Cell("43.2").is_number, Cell("4,785").is_number, Cell("957 / 4,785").is_number
         (True, True, False)
         """
-        return re.fullmatch(r"-?[\d,]+(\.\d+)?", self.text) is not None
+        return re.fullmatch(r"[+-]?[\d,]+(\.\d+)?", self.text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +271,8 @@ def _tables(key: str, runs: Sequence[Reported]) -> Iterator[Table]:
     yield _figures(runs)
     if (parts := _by_domain(runs)) is not None:
         yield parts
+    if (beside := _differences(runs)) is not None:
+        yield beside
 
 
 def _task_names(runs: Sequence[Reported]) -> Iterator[str]:
@@ -381,6 +384,39 @@ def _by_domain(runs: Sequence[Reported]) -> Table | None:
             figures.append(task and main and _find(task, main.metric, domain, main.of))
         rows.append(Row(f"{name}: {domain}", tuple(_with_size(f or None) for f in figures)))
     return Table("By domain", ("task and domain", *tasks), tuple(rows))
+
+
+def _differences(runs: Sequence[Reported]) -> Table | None:
+    """How far other systems are from the first, on the same queries."""
+    if len(runs) < 2:
+        return None
+    base, *others = runs
+    rows = []
+    for task in base.run.tasks:
+        cells = [_difference(task, task_of(other.run, task.name)) for other in others]
+        if any(cell.interval for cell in cells):
+            rows.append(Row(task.name, tuple(cells)))
+    if not rows:
+        return None
+    return Table(
+        f"Less or more than {base.label}",
+        ("task", *(other.label for other in others)),
+        tuple(rows),
+        "Of R@1, or of accuracy, in percent, query by query: an interval without 0 in it is a "
+        "difference that other sounds of the kind would show as well.",
+    )
+
+
+def _difference(base: TaskResult, other: TaskResult | None) -> Cell:
+    is_same = other and other.places and (base.groups, base.pool) == (other.groups, other.pool)
+    if not (other and is_same and len(base.places) == len(other.places) == len(base.groups)):
+        return Cell(NOT_KNOWN)
+    first, second = ([float(p == 0) for p in task.places] for task in (base, other))
+    bounds = difference_interval(second, first, base.groups)
+    less = 100 * (sum(second) - sum(first)) / len(first)
+    if bounds is None:
+        return Cell(f"{less:+.1f}")
+    return Cell(f"{less:+.1f}", f"{100 * bounds.low:+.1f} to {100 * bounds.high:+.1f}")
 
 
 def _results(runs: Sequence[Reported]) -> Iterator[tuple[Reported, TaskResult]]:

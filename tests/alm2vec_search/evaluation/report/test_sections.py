@@ -135,6 +135,27 @@ def test_the_main_measures_of_all_tasks_come_first_and_not_all_are_shown() -> No
     assert table.note == f"{20 - MOST_MEASURES} more measures are in the files of the runs."
 
 
+def test_others_are_held_against_the_first_query_by_query() -> None:
+    def asked(*places: int | None, groups: tuple[int, ...] = (0, 1, 2, 3)) -> TaskResult:
+        figures = (Figure(metric="accuracy", value=0.5, n=4),)
+        return TaskResult(name="t", queries=4, figures=figures, places=places, groups=groups)
+
+    base, better = asked(0, 1, None, 0), asked(0, 0, None, 0)
+    others = asked(0, 0, 0, 0, groups=(0, 0, 1, 1))
+    section = only(
+        run("labels", "mine", base),
+        run("labels", "mine", better, model="better"),
+        run("labels", "mine", others, model="of other groups"),
+    )
+    table = section.tables[-1]
+    assert table.title == "Less or more than small"
+    assert table.columns == ("task", "better", "of other groups")
+    (row,) = table.rows
+    assert (row.cells[0].text, row.cells[1].text) == ("+25.0", NOT_KNOWN)
+    assert row.cells[0].interval == "+0.0 to +75.0"
+    assert "Less or more" not in only(run("labels", "mine", base)).tables[-1].title
+
+
 def test_what_is_missing_is_counted_and_named() -> None:
     found = facts(run(missing=("a.wav",), unreadable=tuple(f"{i}.wav" for i in range(1200))))
     assert found["Missing"] == "1 listed clip without a file: a.wav"
