@@ -108,6 +108,7 @@ class SearchedLibrary:
             yield hit_places(hits, right), [rows[0] for rows in hits if rows]
 
     def _question(self, query: Side) -> Question:
+        """As somebody asks who knows nothing of the protocol: words have no instruction."""
         sound = None
         if query.audio is not None:
             try:
@@ -115,7 +116,7 @@ class SearchedLibrary:
             except AudioError as error:
                 raise EvaluationError(f"a query can't be read: {error}") from error
         words = query.text or ""
-        asked = Query(query.text, sound, query.instruction)
+        asked = Query(query.text, sound, query.instruction if sound is not None else None)
         return Question((Clause(asked, label=words),), words=words)
 
     def _documents(

@@ -14,7 +14,13 @@ from alm2vec_search.evaluation.datasets import labels
 from alm2vec_search.evaluation.library import Making, indexed
 from alm2vec_search.evaluation.metrics import Places
 from alm2vec_search.evaluation.running import Recording, by_search
-from alm2vec_search.evaluation.searching import _overlap, hit_places, searchable, sounds_of
+from alm2vec_search.evaluation.searching import (
+    SearchedLibrary,
+    _overlap,
+    hit_places,
+    searchable,
+    sounds_of,
+)
 from alm2vec_search.evaluation.sets import ChoiceTask, EvaluationSet, RetrievalTask
 from alm2vec_search.search import Searcher
 from alm2vec_search.testing import FakeEncoder
@@ -133,6 +139,17 @@ def test_what_cannot_be_read_is_in_no_pool_and_named_from_the_run(tmp_path: Path
     assert [(task.queries, task.pool) for task in run.tasks] == [(1, 1), (1, 1)]
     (unreadable,) = run.unreadable
     assert unreadable.startswith("../b.wav: ")
+
+
+def test_a_user_who_asks_in_words_types_no_instruction(tmp_path: Path) -> None:
+    audio = AudioRef(path=write_tone(tmp_path / "a.wav", "low"))
+    with indexed([audio.path], MAKING, NoProgress()) as library:
+        _, searcher = searcher_of(library.collection)
+        asking = SearchedLibrary(library, searcher)
+        words = asking._question(Side(text="low", instruction="Retrieve a sound."))
+        sound = asking._question(Side(audio=audio, instruction="what is it?"))
+    assert (words.instruction, words.words) == (None, "low")
+    assert (sound.instruction, sound.words) == ("what is it?", "")
 
 
 def test_the_sounds_stay_as_they_are_and_the_index_goes(tmp_path: Path) -> None:
