@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alm2vec_search.domain import Waveform
-    from alm2vec_search.evaluation.answers.answering import ChoiceQuestion
+    from alm2vec_search.evaluation.answers.questions import ChoiceQuestion
 
 HINT = "name a model that hears and answers, such as Qwen/Qwen2-Audio-7B-Instruct"
 MAX_TOKENS = 1024  # of an answer, with what is thought before it
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class ChatModel:
-    """Greedy, without gradients. Meets `alm2vec_search.evaluation.answers.answering.Answerer`.
+    """Greedy, without gradients. Meets `alm2vec_search.evaluation.answers.questions.Answerer`.
 
     Args:
         model: its folder, or owner/name of a hub, with @ and a revision where that matters.

@@ -19,7 +19,7 @@ from alm2vec_search.evaluation.answers.prompting import prompt_for
 
 if TYPE_CHECKING:
     from alm2vec_search.domain import Waveform
-    from alm2vec_search.evaluation.answers.answering import ChoiceQuestion
+    from alm2vec_search.evaluation.answers.questions import ChoiceQuestion
 
 SAMPLING_RATE = 16_000  # Hz, that such models hear at, mostly
 FULL_SCALE = 32_767
@@ -31,7 +31,7 @@ NO_SOUND = re.compile("audio|modal", re.IGNORECASE)  # in an error of a model th
 
 
 class ChatServer:
-    """Meets `alm2vec_search.evaluation.answers.answering.Answerer`. Many threads may ask at once.
+    """Meets `alm2vec_search.evaluation.answers.questions.Answerer`. Many threads may ask at once.
 
     Args:
         address: of the server, up to what its routes have in common: `https://api.openai.com/v1`.

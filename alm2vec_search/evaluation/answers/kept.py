@@ -13,7 +13,7 @@ from alm2vec_search.evaluation.answers.prompting import prompt_for
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alm2vec_search.evaluation.answers.answering import Answerer, ChoiceQuestion
+    from alm2vec_search.evaluation.answers.questions import Answerer, ChoiceQuestion
 
 
 class KeptAnswers:

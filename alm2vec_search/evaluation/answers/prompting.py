@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from string import ascii_uppercase
 from typing import TYPE_CHECKING
+
+from alm2vec_search.evaluation.answers.questions import LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from alm2vec_search.evaluation.answers.answering import ChoiceQuestion
+    from alm2vec_search.evaluation.answers.questions import ChoiceQuestion
 
-LETTERS = ascii_uppercase  # of options, in their order
 ASK_FOR_LETTER = "Answer with the letter of the right option, and nothing else."
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -53,7 +53,7 @@ _BETWEEN = re.compile(r"[\s.):\]\"'”’,;–—-]*")
 def prompt_for(question: ChoiceQuestion) -> str:
     r"""The question, its options by letters, and what is wanted.
 
-    >>> from alm2vec_search.evaluation.answers.answering import ChoiceQuestion
+    >>> from alm2vec_search.evaluation.answers.questions import ChoiceQuestion
     >>> print(prompt_for(ChoiceQuestion("What is heard?", ("a dog", "a cat"))))
     What is heard?
     <BLANKLINE>

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from alm2vec_search.errors import AudioError, EvaluationError
-from alm2vec_search.evaluation.answers.answering import question_of
 from alm2vec_search.evaluation.answers.prompting import picked
+from alm2vec_search.evaluation.answers.questions import question_of
 from alm2vec_search.evaluation.measuring import (
     ACCURACY,
     CHANCE,
@@ -23,8 +23,8 @@ from alm2vec_search.settings import usable_cores
 from trainer.hearing import hear
 
 if TYPE_CHECKING:
-    from alm2vec_search.evaluation.answers.answering import Answerer, ChoiceQuestion
     from alm2vec_search.evaluation.answers.kept import KeptAnswers
+    from alm2vec_search.evaluation.answers.questions import Answerer, ChoiceQuestion
     from alm2vec_search.evaluation.embedding import Progress
     from alm2vec_search.evaluation.running import Recording
     from alm2vec_search.evaluation.runs import Run

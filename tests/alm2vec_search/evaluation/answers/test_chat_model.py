@@ -22,17 +22,16 @@ from chat_checkpoint import (
 from alm2vec_search.domain import Waveform
 from alm2vec_search.errors import EvaluationError, ModelError
 from alm2vec_search.evaluation.answers import chat_model
-from alm2vec_search.evaluation.answers.answering import (
+from alm2vec_search.evaluation.answers.answering import ask, build_answerer
+from alm2vec_search.evaluation.answers.chat_model import ChatModel
+from alm2vec_search.evaluation.answers.prompting import prompt_for
+from alm2vec_search.evaluation.answers.questions import (
     WHICH,
     Answer,
     Answerer,
     ChoiceQuestion,
-    ask,
-    build_answerer,
     question_of,
 )
-from alm2vec_search.evaluation.answers.chat_model import ChatModel
-from alm2vec_search.evaluation.answers.prompting import prompt_for
 from trainer.pairs import AudioRef, Side
 
 if TYPE_CHECKING:

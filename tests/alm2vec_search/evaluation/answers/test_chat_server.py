@@ -16,15 +16,10 @@ from chat_stand_in import ChatStandIn, completion, failure
 
 from alm2vec_search.domain import Waveform
 from alm2vec_search.errors import EvaluationError
-from alm2vec_search.evaluation.answers.answering import (
-    Answer,
-    Answerer,
-    ChoiceQuestion,
-    ask,
-    build_answerer,
-)
+from alm2vec_search.evaluation.answers.answering import ask, build_answerer
 from alm2vec_search.evaluation.answers.chat_server import ChatServer, wav_of
 from alm2vec_search.evaluation.answers.prompting import prompt_for
+from alm2vec_search.evaluation.answers.questions import Answer, Answerer, ChoiceQuestion
 from alm2vec_search.testing import tone
 
 SOUND = Waveform(tone(440, 0.3, 16_000), 16_000)

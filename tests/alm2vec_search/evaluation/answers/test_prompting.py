@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alm2vec_search.evaluation.answers.answering import ChoiceQuestion
 from alm2vec_search.evaluation.answers.prompting import LETTERS, picked, prompt_for
+from alm2vec_search.evaluation.answers.questions import ChoiceQuestion
 
 PETS = ("a cat", "a dog", "a blackbird", "An aeroplane")
 KEYS = ("C major", "G major", "A minor", "B")
