@@ -52,8 +52,9 @@ def alm2vec(capfdbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
     return CommandLine(capfdbinary)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for longer: while it runs, so does an event loop, and others can't start theirs."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         why = f"a page needs a browser to be tested in: none of {', '.join(BROWSERS)} is installed"

@@ -143,7 +143,8 @@ def _real_path(descriptor: int, path: Path) -> str:
     with suppress(FileNotFoundError, NotADirectoryError):
         return os.readlink(f"/proc/self/fd/{descriptor}")
     real_path = os.path.realpath(path, strict=True)
-    if not os.path.samestat(os.stat(real_path), os.fstat(descriptor)):
+    # not through a link that took its place in between
+    if not os.path.samestat(os.lstat(real_path), os.fstat(descriptor)):
         raise FileNotFoundError(real_path)
     return real_path
 
