@@ -50,6 +50,23 @@ def test_texts_and_sounds(source: str, data: Path, out: Path, touch: Touch, read
     assert (report.written, report.clips, report.is_clean) == (6, 2, True)
 
 
+def test_stretches_of_a_file_are_alternatives(
+    data: Path, out: Path, touch: Touch, read: Read
+) -> None:
+    """They may overlap, so that none of them is a wrong answer for another."""
+    rows = ["path,text,start_s,end_s", "a.wav,a dog,1.5,3", "a.wav,a cat,4,", "a.wav,pets,,"]
+    (data / "labels.csv").write_text("\n".join(rows))
+    touch("a.wav")
+
+    prepare(data, out)
+
+    by_text = [pair for pair in read(out) if pair.query.text]
+    heard = [pair.document.audio for pair in by_text]
+    assert [pair.query.text for pair in by_text] == ["a dog", "a cat", "pets"]
+    assert [(a.start_s, a.end_s) for a in heard if a] == [(1.5, 3), (4, None), (None, None)]
+    assert {(pair.clip, pair.one_of) for pair in by_text} == {("a.wav", "a.wav")}
+
+
 @pytest.mark.usefixtures("csv")
 def test_a_file_of_that_name_elsewhere_is_not_it(data: Path, out: Path, touch: Touch) -> None:
     touch("doors/creak.wav", "other/slam.wav")
