@@ -126,8 +126,8 @@ def labels(
     """Sounds of your own: texts ↔ sounds, from a csv of path,text.
 
     Its first line is path,text; then come a path, from the csv's folder, and a text on each line. A
-    sound may have several texts, each on a line of its own. Columns start_s and end_s mean a stretch
-    of a file, in seconds.
+    sound may have several texts, each on a line of its own. Columns start_s and end_s mean a
+    stretch of a file, in seconds.
     """
     from trainer.prepare.labels import prepare
 
