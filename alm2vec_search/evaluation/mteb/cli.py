@@ -100,6 +100,7 @@ def _measured(
     through_search: bool,
     again: bool,
 ) -> Run:
+    from alm2vec_search.errors import EvaluationError
     from alm2vec_search.evaluation.mteb.encoder import MtebEncoder
     from alm2vec_search.evaluation.mteb.meta import model_meta
     from alm2vec_search.evaluation.mteb.running import measure
@@ -114,6 +115,10 @@ def _measured(
     making.spec.require_device()
     making.spec.say_where(say)
     encoder = making.spec.build()
+    if instructions is Instructions.TASK and not encoder.follows_instructions:
+        raise EvaluationError(
+            f"{encoder.name} follows no instructions", hint="leave out --instruction task"
+        )
     meta = model_meta(encoder, making.spec.files)
     command = shlex.join(["alm2vec", *sys.argv[1:]])
     if not through_search:

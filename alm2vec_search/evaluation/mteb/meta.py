@@ -30,7 +30,6 @@ class Facts:
     Attributes:
         licence: by mteb's name.
         languages: as mteb writes them; None is not known.
-        use_instructions: whether it follows them; None is not known.
         training_datasets: tasks of mteb whose data sets it, or its bases, were trained on; None is
             not known.
         public_training_data: whether all of it can be had; None is not known.
@@ -40,7 +39,6 @@ class Facts:
 
     licence: str | None = None
     languages: tuple[str, ...] | None = None
-    use_instructions: bool | None = None
     training_datasets: frozenset[str] | None = None
     public_training_data: bool | None = None
     adapted_from: str | None = None
@@ -50,7 +48,6 @@ class Facts:
 OF_SMALL = Facts(
     licence="apache-2.0",
     languages=("eng-Latn",),
-    use_instructions=True,
     # ESC-10, of which four folds were taught, is a part of ESC-50; of AudioCaps the captions were;
     # and YAMNet's detectors are of AudioSet.
     training_datasets=frozenset(
@@ -71,7 +68,7 @@ OF_SMALL = Facts(
     adapted_from="sentence-transformers/all-MiniLM-L6-v2",
 )
 # Of the two licences that are said of it, the one that allows less.
-OF_ALM2VEC = Facts(licence="cc-by-nc-4.0", use_instructions=True)
+OF_ALM2VEC = Facts(licence="cc-by-nc-4.0")
 
 
 def model_meta(encoder: Encoder, files: ModelFiles | None = None) -> ModelMeta:
@@ -114,7 +111,7 @@ def model_meta(encoder: Encoder, files: ModelFiles | None = None) -> ModelMeta:
         "framework": _frameworks(files),
         "reference": facts.reference,
         "similarity_fn_name": "cosine",
-        "use_instructions": facts.use_instructions,
+        "use_instructions": encoder.follows_instructions,
         "training_datasets": (
             None if facts.training_datasets is None else set(facts.training_datasets)
         ),
@@ -132,6 +129,9 @@ def _name(encoder: Encoder, files: ModelFiles | None) -> str:
     repository = Repository.parse(plain)
     if repository is not None and files is not None:
         return repository.repo_id
+    if files is not None and files.halves:  # asr:openai/whisper+BAAI/bge → asr-whisper+bge
+        halves = "+".join(PurePath(half.name).name for half in files.halves)
+        return f"{LOCAL}/asr-{halves}"
     return f"{LOCAL}/{PurePath(plain).name}"
 
 
@@ -155,7 +155,7 @@ def _licence(files: ModelFiles) -> str | None:
 
 def _sizes(files: ModelFiles | None) -> tuple[int | None, int | None, int | None]:
     """Parameters, those of word vectors, and the most tokens; None is not known."""
-    if files is None or files.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.REMOTE_CODE):
+    if files is None or not files.is_described:
         return None, None, None
     description = files.description
     word_vectors = [t.size for n, t in description.tensors.items() if n.endswith(WORD_VECTORS)]
@@ -169,7 +169,7 @@ def _sizes(files: ModelFiles | None) -> tuple[int | None, int | None, int | None
 def _frameworks(files: ModelFiles | None) -> list[str]:
     if files is None:
         return []
-    if files.layout is Layout.SENTENCE_TRANSFORMERS:
+    if files.layout in (Layout.SENTENCE_TRANSFORMERS, Layout.CASCADE):
         return ["Sentence Transformers", "PyTorch", "safetensors"]
     return ["PyTorch", "Transformers", "safetensors"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
+from cascade_checkpoints import write_text_model, write_whisper
 from toy_mteb import CLIPS, tone_retrieval
 from typer.testing import CliRunner
 
@@ -54,6 +55,20 @@ def test_a_task_is_measured(way: tuple[str, ...], tmp_path: Path) -> None:
     assert written.system.embedding_dim == 384
     assert ("through the index" in written.system.detail) == ("--search" in way)
     assert ("of the task" in written.system.detail) == ("task" in way)
+
+
+def test_a_cascade_is_measured_and_given_no_instructions(tmp_path: Path) -> None:
+    whisper = tmp_path / "whisper"
+    write_whisper(whisper, multilingual=False)
+    text_model = write_text_model(tmp_path / "bert").rename(tmp_path / "bge")
+    asked = ("ClipRetrieval", "--model", f"asr:{whisper}+{text_model}")
+
+    answer = run(*asked, "-o", tmp_path / "run.json")
+
+    assert answer.exit_code == 0
+    assert read_run(tmp_path / "run.json").system.name == "asr:whisper+bge"
+    with pytest.raises(EvaluationError, match="follows no instructions"):
+        run(*asked, "--instruction", "task")
 
 
 def test_names_of_tasks_are_listed() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mteb
+from cascade_checkpoints import write_text_model, write_whisper
 from mteb.models import ModelMeta
 from published_checkpoint import Original
 
@@ -51,6 +52,21 @@ def test_what_it_was_trained_on_is_what_mteb_calls_it() -> None:
 
     assert trained_on is not None
     assert {"ESC50", "AudioCapsT2ARetrieval", "MSMARCO"} <= trained_on  # MSMARCO: its base
+
+
+def test_a_cascade_has_a_name_that_mteb_takes(tmp_path: Path) -> None:
+    whisper = tmp_path / "whisper"
+    write_whisper(whisper, multilingual=False)
+    text_model = write_text_model(tmp_path / "bert").rename(tmp_path / "bge")
+    files = find_model(f"asr:{whisper}+{text_model}")
+    encoder = FakeEncoder(name=files.name, follows_instructions=False)
+
+    meta = model_meta(encoder, files)
+
+    assert meta.name == "local/asr-whisper+bge"
+    assert meta.n_parameters is None
+    assert not meta.use_instructions
+    assert meta.memory_usage_mb is not None
 
 
 def test_a_published_model(tmp_path: Path) -> None:
