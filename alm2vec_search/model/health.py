@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -273,10 +274,12 @@ def keep(health: Health, path: Path) -> bool:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if kept(path) is None:
-            path.unlink(missing_ok=True)
-        with path.open("xb") as file:
-            file.write(TypeAdapter(Health).dump_json(health))
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as whole:
+            whole.write(TypeAdapter(Health).dump_json(health))
+            whole.flush()
+            if path.exists() and kept(path) is None:
+                forget(path)
+            path.hardlink_to(whole.name)  # all of it at once, and only where there is none
     except OSError:
         return False
     return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -385,6 +387,19 @@ class TestKeeping:
         assert keep(health, path)
         assert not keep(replace(health, dtype="bfloat16"), path)
         assert kept(path) == health
+
+    def test_of_many_at_once_only_one_keeps_it(self, tmp_path: Path, health: Health) -> None:
+        for attempt in range(200):
+            path, start = tmp_path / f"{attempt}.json", threading.Barrier(4)
+
+            def run(path: Path = path, start: threading.Barrier = start) -> bool:
+                start.wait()
+                return keep(health, path)
+
+            with ThreadPoolExecutor(4) as pool:
+                results = [pool.submit(run) for _ in range(4)]
+            assert sorted(result.result() for result in results) == [False, False, False, True]
+        assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
 
     @pytest.mark.parametrize("bytes_", [b"", b"{}", b"\xff\xfe", b'{"dtype": "float32"}'])
     def test_a_damaged_one_is_made_anew(self, path: Path, health: Health, bytes_: bytes) -> None:
