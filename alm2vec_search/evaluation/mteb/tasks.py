@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mteb import AbsTask, TaskMetadata
     from mteb.types import PromptType
 
-MAEB_BENCHMARK = "MAEB(v1)"
 ADVICE = "The task .* is (currently in beta|superseded by)"
 # Words and a sound in one query, as in "like this, but with rain", and sounds to find.
 AUDIO_TEXT_TO_AUDIO = (
